@@ -1,0 +1,135 @@
+import type { MessageName } from '../contracts/index.ts';
+
+/** A message on its way out. */
+export interface OutgoingMessage {
+  /** Deterministic; publishing an id again while the first is still known stores nothing. At most 200 characters. */
+  readonly id: string;
+  readonly name: MessageName;
+  /** Bounded key of a keyed message: the service's name. */
+  readonly key?: string;
+  /** JSON, checked against the contract; the serialised form is at most 1 MiB. */
+  readonly payload: unknown;
+  readonly traceparent?: string;
+}
+
+/** A message as it is delivered. `payload` has been checked against its contract. */
+export interface IncomingMessage {
+  readonly id: string;
+  readonly name: MessageName;
+  readonly key: string | undefined;
+  readonly payload: unknown;
+  readonly traceparent: string | undefined;
+}
+
+/**
+ * One delivery of a message, to be settled exactly once. An unsettled one comes again when its lease ends.
+ * Settling may fail (the server is away): the message is then delivered again, so handlers are idempotent.
+ */
+export interface Delivery {
+  readonly message: IncomingMessage;
+  /** From 1; survives restarts. */
+  readonly attempt: number;
+  /** Resolves when the message is gone for good. */
+  ack(): Promise<void>;
+  /** Comes again after the delay (default: exponential back-off by attempt, with jitter), or goes to the dead letters when attempts are used up. */
+  retry(reason: string, delayMs?: number): Promise<void>;
+  /** Comes again as if this delivery had not been; does not count as an attempt. */
+  release(): Promise<void>;
+  /** To the dead letters, then gone. */
+  deadLetter(reason: string): Promise<void>;
+  /** Renews the lease; for work longer than a third of it. */
+  extend(): Promise<void>;
+}
+
+/** A durable reader. Two with one `durable` name share the work. */
+export interface ConsumerSpec {
+  /** `<component>-<purpose>`. */
+  readonly durable: string;
+  readonly names: readonly MessageName[];
+  /** Deliveries handed out and not settled, at most. */
+  readonly maxInFlight: number;
+  /** Deliveries of one message before it goes to the dead letters. @default 8 */
+  readonly maxAttempts?: number;
+  /** Milliseconds until an unsettled delivery comes again. @default 30000 */
+  readonly leaseMs?: number;
+}
+
+/**
+ * Settles by how the handler ends: return = ack, `AppError` with verdict `never` = dead letter, any other
+ * error = retry with back-off until the attempts are used up, then dead letter.
+ */
+export type MessageHandler = (delivery: Delivery) => Promise<void>;
+
+export interface Subscription {
+  /** Takes nothing new, waits for handlers under way (at most `timeoutMs`), gives back the rest. */
+  drain(timeoutMs: number): Promise<void>;
+}
+
+/** What waits under one key of a work queue. */
+export interface Backlog {
+  readonly key: string;
+  /** Messages that could be fetched now, not counting those in hand. */
+  readonly waiting: number;
+}
+
+/** A command stream read one key (service) at a time, so that the reader decides whose turn it is. */
+export interface WorkQueue {
+  /** Keys with messages that are ready now; at most one entry a service. */
+  backlog(): Promise<readonly Backlog[]>;
+  /** Up to `max` deliveries of one key, oldest first; empty when there are none. Does not wait. */
+  fetch(key: string, max: number): Promise<readonly Delivery[]>;
+  /** Calls back soon after messages became ready. A hint: it may be missed, doubled or late. */
+  onArrival(listener: () => void): () => void;
+  close(): Promise<void>;
+}
+
+export interface DeadLetter {
+  readonly id: string;
+  /** Id of the message that died. */
+  readonly message_id: string;
+  readonly name: string;
+  readonly key?: string;
+  readonly payload: unknown;
+  readonly traceparent?: string;
+  readonly consumer: string;
+  readonly reason: string;
+  readonly attempts: number;
+  /** Epoch milliseconds. */
+  readonly dead_at: number;
+}
+
+export interface Page<T> {
+  readonly items: readonly T[];
+  /** Pass it on as `cursor` for the next page; absent on the last. */
+  readonly next?: string;
+}
+
+export interface DeadLetters {
+  /** Newest first. */
+  list(query: { limit: number; cursor?: string }): Promise<Page<DeadLetter>>;
+  get(id: string): Promise<DeadLetter | undefined>;
+  /**
+   * Publishes the message again under a new id and removes the dead letter.
+   * @returns the new message's id
+   * @throws AppError `not_found`
+   */
+  redrive(id: string): Promise<string>;
+  remove(id: string): Promise<void>;
+  count(): Promise<number>;
+}
+
+/** Commands and events between components. All promises may reject with `AppError` `unavailable`. */
+export interface Bus {
+  /**
+   * Resolves when every message is durable. All or none for one call on the embedded adapter; elsewhere some may be
+   * stored when it rejects: publish again, the ids make it safe.
+   * @throws AppError `invalid_input` for a payload that breaks its contract, `too_large`, `limit_reached` when the stream is full
+   */
+  publish(messages: readonly OutgoingMessage[]): Promise<void>;
+  subscribe(spec: ConsumerSpec, handler: MessageHandler): Promise<Subscription>;
+  workQueue(spec: Omit<ConsumerSpec, 'names'> & { name: MessageName }): Promise<WorkQueue>;
+  readonly deadLetters: DeadLetters;
+  /** Rejects when the bus can't be used now. */
+  check(): Promise<void>;
+  close(): Promise<void>;
+}

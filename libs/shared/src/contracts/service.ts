@@ -1,0 +1,180 @@
+import { Type, type Static } from 'typebox';
+
+/** OSCAR §2.1. Property order is emission order on the wire: do not sort. */
+const strings = Type.Array(Type.String());
+const stringMap = Type.Record(Type.String(), Type.String());
+
+export const StorageIO = Type.Object({
+  storage_provider: Type.String(),
+  path: Type.String(),
+  suffix: Type.Optional(strings),
+  prefix: Type.Optional(strings),
+  options: Type.Optional(Type.String()),
+});
+export type StorageIO = Static<typeof StorageIO>;
+
+export const MinioProvider = Type.Object({
+  endpoint: Type.String(),
+  verify: Type.Boolean(),
+  access_key: Type.String(),
+  secret_key: Type.String(),
+  region: Type.String(),
+});
+export const StorageProviders = Type.Object({
+  s3: Type.Optional(
+    Type.Record(
+      Type.String(),
+      Type.Object({ access_key: Type.String(), secret_key: Type.String(), region: Type.String() }),
+    ),
+  ),
+  minio: Type.Optional(Type.Record(Type.String(), MinioProvider)),
+  onedata: Type.Optional(
+    Type.Record(
+      Type.String(),
+      Type.Object({ oneprovider_host: Type.String(), token: Type.String(), space: Type.String() }),
+    ),
+  ),
+  webdav: Type.Optional(
+    Type.Record(
+      Type.String(),
+      Type.Object({ hostname: Type.String(), login: Type.String(), password: Type.String() }),
+    ),
+  ),
+  rucio: Type.Optional(
+    Type.Record(
+      Type.String(),
+      Type.Object({
+        host: Type.String(),
+        account: Type.String(),
+        rse: Type.String(),
+        refresh_token: Type.String(),
+        auth_host: Type.String(),
+        oidc_audience: Type.String(),
+        token_endpoint: Type.String(),
+      }),
+    ),
+  ),
+});
+export type StorageProviders = Static<typeof StorageProviders>;
+
+export const Replica = Type.Object({
+  type: Type.String(),
+  cluster_id: Type.String(),
+  service_name: Type.String(),
+  url: Type.String(),
+  ssl_verify: Type.Boolean(),
+  priority: Type.Integer(),
+  headers: stringMap,
+});
+
+export const Federation = Type.Object({
+  group_id: Type.String(),
+  topology: Type.String(),
+  delegation: Type.Optional(Type.String()),
+  rescheduler_threshold: Type.Optional(Type.Integer()),
+  members: Type.Optional(Type.Array(Replica)),
+});
+
+/** OSCAR §2.2: lists, but clients also send one number (OSCAR §11). */
+const ports = Type.Optional(Type.Array(Type.Integer({ minimum: 0, maximum: 65_535 })));
+
+export const Expose = Type.Object({
+  min_scale: Type.Integer(),
+  max_scale: Type.Integer(),
+  api_port: ports,
+  cpu_threshold: Type.Integer(),
+  rewrite_target: Type.Boolean(),
+  nodePort: ports,
+  default_command: Type.Boolean(),
+  set_auth: Type.Boolean(),
+  auth_type: Type.Optional(Type.String()),
+  health_path: Type.String(),
+  probe_mode: Type.Optional(Type.String()),
+});
+
+export const Volume = Type.Object({
+  name: Type.Optional(Type.String()),
+  size: Type.String(),
+  mount_path: Type.String(),
+  lifecycle_policy: Type.Optional(Type.String()),
+});
+
+/** What Sluice adds to a definition; absent on the wire unless the user gave it. */
+export const SluiceOptions = Type.Object({
+  /** Seconds a script may run. @default SLUICE_RUN_TIMEOUT */
+  timeout: Type.Optional(Type.Integer({ minimum: 1, maximum: 2_592_000 })),
+  /** How often a run whose script failed is tried again. @default 0 */
+  script_retries: Type.Optional(Type.Integer({ minimum: 0, maximum: 10 })),
+  /** How often a run is tried again when its process was lost after the script had started. @default 1 */
+  infra_retries: Type.Optional(Type.Integer({ minimum: 0, maximum: 10 })),
+  /** Runs of this service at the same time; 0 is no limit of its own. @default 0 */
+  max_concurrency: Type.Optional(Type.Integer({ minimum: 0, maximum: 10_000 })),
+  /** Accept a definition whose output can reach its own input. @default false */
+  allow_loop: Type.Optional(Type.Boolean()),
+});
+export type SluiceOptions = Static<typeof SluiceOptions>;
+
+export const ServiceDefinition = Type.Object({
+  name: Type.String(),
+  cluster_id: Type.String(),
+  memory: Type.String(),
+  cpu: Type.String(),
+  total_memory: Type.String(),
+  total_cpu: Type.String(),
+  ephemeral_storage_request: Type.String(),
+  enable_gpu: Type.Boolean(),
+  enable_sgx: Type.Boolean(),
+  image_prefetch: Type.Boolean(),
+  synchronous: Type.Object({ min_scale: Type.Integer(), max_scale: Type.Integer() }),
+  federation: Type.Optional(Federation),
+  log_level: Type.String(),
+  image: Type.String(),
+  alpine: Type.Boolean(),
+  token: Type.String(),
+  file_stage_in: Type.Boolean(),
+  input: Type.Array(StorageIO),
+  output: Type.Array(StorageIO),
+  script: Type.Optional(Type.String()),
+  image_pull_secrets: Type.Optional(strings),
+  expose: Expose,
+  environment: Type.Object({ variables: stringMap, secrets: stringMap }),
+  annotations: stringMap,
+  vo: Type.String(),
+  labels: stringMap,
+  storage_providers: Type.Optional(StorageProviders),
+  clusters: Type.Optional(
+    Type.Record(
+      Type.String(),
+      Type.Object({
+        endpoint: Type.String(),
+        auth_user: Type.String(),
+        auth_password: Type.String(),
+        ssl_verify: Type.Boolean(),
+      }),
+    ),
+  ),
+  owner: Type.String(),
+  namespace: Type.Optional(Type.String()),
+  interlink_node_name: Type.String(),
+  visibility: Type.String(),
+  allowed_users: strings,
+  isolation_level: Type.String(),
+  bucket_list: strings,
+  mount: StorageIO,
+  volume: Type.Optional(Volume),
+  sluice: Type.Optional(SluiceOptions),
+});
+
+/**
+ * A service as the user describes it, complete: every field that OSCAR always emits is present.
+ * In the definition store `token` and the values of `environment.secrets` are empty strings; the real
+ * ones are `ServiceSecrets`, kept apart so that components which need no secrets never see them.
+ */
+export type ServiceDefinition = Static<typeof ServiceDefinition>;
+
+export const ServiceSecrets = Type.Object({
+  /** 64 lower-case hex characters (OSCAR §2.3). */
+  token: Type.String(),
+  environment: stringMap,
+});
+export type ServiceSecrets = Static<typeof ServiceSecrets>;

@@ -1,0 +1,4 @@
+export * from './definition-store.ts';
+export * from './object-store.ts';
+export * from './run-ledger.ts';
+export * from './run-logs.ts';
