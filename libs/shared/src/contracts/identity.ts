@@ -20,7 +20,11 @@ export function runName(service: string, uuid: string): string {
  * The run that an object in one state gets from a service: the same for a notification and a listing,
  * another once the object or the service was made anew.
  */
-export function objectRunId(service: string, serviceUid: string, object: { bucket: string; key: string; identity: string }): string {
+export function objectRunId(
+  service: string,
+  serviceUid: string,
+  object: { bucket: string; key: string; identity: string },
+): string {
   return runName(service, hashUuid(['object', serviceUid, object.bucket, object.key, object.identity]));
 }
 

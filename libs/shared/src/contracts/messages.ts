@@ -5,6 +5,8 @@ export const RunStart = Type.Object({
   run_id: Type.String(),
   service: Type.String(),
   attempt: Type.Integer(),
+  /** Epoch milliseconds before which the attempt should not start: back-off between attempts. */
+  not_before: Type.Optional(Type.Number()),
 });
 export type RunStart = Static<typeof RunStart>;
 

@@ -15,6 +15,9 @@ test.each([
   expect(parseQuantity(text)).toBeCloseTo(value, 9);
 });
 
-test.each(['', ' ', '1 Gi', '1gi', 'abc', '1e', '--1', '1e999', '0x10', 'NaN'])('%j is no quantity', (text) => {
-  expect(parseQuantity(text)).toBeUndefined();
-});
+test.each(['', ' ', '1 Gi', '1gi', 'abc', '1e', '--1', '1e999', '0x10', 'NaN'])(
+  '%j is no quantity',
+  (text) => {
+    expect(parseQuantity(text)).toBeUndefined();
+  },
+);

@@ -1,0 +1,75 @@
+import { availableParallelism, totalmem } from 'node:os';
+import { integer, oneOf, secret, text, type ConfigOf, type Variable } from '@sluice/shared/config';
+import { parseQuantity } from '@sluice/shared/contracts';
+
+/** A Kubernetes quantity in a range. */
+function quantity(spec: { why: string; min: number; fallback: number }): Variable<number> {
+  return {
+    why: spec.why,
+    form: 'a quantity such as 4, 500m or 8Gi',
+    fallback: { value: spec.fallback },
+    parse: (value) => {
+      const parsed = parseQuantity(value);
+      if (parsed === undefined || parsed < spec.min)
+        throw new Error(`"${value}" is not a quantity of at least ${spec.min}`);
+      return parsed;
+    },
+  };
+}
+
+/** Memory that this process may use together with its children: the machine's, or the limit of its container. */
+function machineMemory(): number {
+  const limit = process.constrainedMemory();
+  return limit > 0 && limit < totalmem() ? limit : totalmem();
+}
+
+/** Variables of the standalone program beside those of its components. */
+export const standaloneVariables = {
+  SLUICE_DATA: text({
+    why: 'The folder that holds buckets, database, logs and the password.',
+    fallback: './data',
+  }),
+  SLUICE_HOST: text({
+    why: "Address to listen on. Anything but this machine needs a trusted network: scripts run with this user's rights.",
+    fallback: '127.0.0.1',
+  }),
+  SLUICE_PUBLIC_URL: text({
+    why: 'Address that presigned URLs begin with, where clients reach the server by another one than it listens on.',
+    fallback: undefined,
+  }),
+  SLUICE_LOG_LEVEL: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'silent'], {
+    why: 'Log lines (JSON, on standard error) from this level on.',
+    fallback: 'warn',
+  }),
+  SLUICE_CPU: quantity({
+    why: 'Cores that scripts may declare together; the default is all of this machine.',
+    min: 0.001,
+    fallback: availableParallelism(),
+  }),
+  SLUICE_MEMORY: quantity({
+    why: 'Memory that scripts may declare together; the default is four fifths of this machine.',
+    min: 1,
+    fallback: Math.floor(machineMemory() * 0.8),
+  }),
+  SLUICE_LOG_LIMIT: integer({
+    why: 'Bytes that are kept of what one run prints, beside its last lines.',
+    min: 1024,
+    max: 1_073_741_824,
+    fallback: 10_485_760,
+  }),
+  OSCAR_USERNAME: text({ why: 'Name of the administrator.', fallback: 'oscar' }),
+  OSCAR_PASSWORD: secret({
+    why: 'Password of the administrator; without it one is made at the first start and kept in the data folder.',
+    fallback: undefined,
+  }),
+};
+
+export type StandaloneConfig = ConfigOf<typeof standaloneVariables>;
+
+/** Variables that choose an adapter which this version has no code for: refused instead of ignored, since files would go elsewhere than asked. */
+export const unsupportedVariables: Readonly<Record<string, string>> = {
+  NATS_URL: 'the bus is the database in the data folder',
+  REDIS_URL: 'the run ledger is the database in the data folder',
+  MINIO_ENDPOINT: 'buckets are folders in the data folder',
+  KUBECONFIG_PATH: 'scripts run as processes of this machine',
+};

@@ -1,0 +1,70 @@
+import type { Server } from './server.ts';
+
+export interface RunView {
+  readonly id: string;
+  readonly service: string;
+  readonly state: string;
+  readonly attempt: number;
+  readonly exit_code?: number;
+  readonly failure?: { code: string; message: string };
+  readonly input?: { bucket: string; key: string };
+  readonly outputs?: readonly { bucket: string; key: string; size: number }[];
+  readonly timeline: readonly { at: string; state: string; attempt: number; message?: string }[];
+}
+
+export const finalStates = 'succeeded,failed,cancelled,superseded';
+
+/** Creates a service whose input and output lie in a bucket of its name. */
+export async function createService(
+  server: Server,
+  name: string,
+  script: string,
+  more: Readonly<Record<string, unknown>> = {},
+): Promise<void> {
+  const answer = await server.request('/system/services', {
+    method: 'POST',
+    body: JSON.stringify({
+      name,
+      image: 'example/any',
+      script,
+      input: [{ storage_provider: 'minio.default', path: `${name}/in` }],
+      output: [{ storage_provider: 'minio.default', path: `${name}/out` }],
+      ...more,
+    }),
+  });
+  if (answer.status !== 201) throw new Error(`create ${name}: ${answer.status} ${await answer.text()}`);
+}
+
+export async function tokenOf(server: Server, service: string): Promise<string> {
+  const answer = await server.request(`/system/services/${service}`);
+  const { token } = (await answer.json()) as { token: string };
+  return token;
+}
+
+/** All runs of a service, page by page. */
+export async function runsOf(server: Server, service: string, states?: string): Promise<RunView[]> {
+  const runs: RunView[] = [];
+  let cursor: string | undefined;
+  do {
+    const query = new URLSearchParams({ service, limit: '1000' });
+    if (states !== undefined) query.set('state', states);
+    if (cursor !== undefined) query.set('cursor', cursor);
+    const answer = await server.request(`/system/runs?${query}`);
+    if (!answer.ok) throw new Error(`list runs: ${answer.status} ${await answer.text()}`);
+    const page = (await answer.json()) as { runs: RunView[]; next?: string };
+    runs.push(...page.runs);
+    cursor = page.next;
+  } while (cursor !== undefined);
+  return runs;
+}
+
+export async function runOf(server: Server, id: string): Promise<RunView> {
+  const answer = await server.request(`/system/runs/${id}`);
+  if (!answer.ok) throw new Error(`run ${id}: ${answer.status} ${await answer.text()}`);
+  return (await answer.json()) as RunView;
+}
+
+export async function stateCounts(server: Server): Promise<Record<string, number>> {
+  const answer = await server.request('/system/overview');
+  return ((await answer.json()) as { runs: Record<string, number> }).runs;
+}

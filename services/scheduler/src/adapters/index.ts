@@ -1,0 +1,2 @@
+export { createProcessExecutor } from './process-executor.ts';
+export type { ProcessExecutorDeps } from './process-executor.ts';

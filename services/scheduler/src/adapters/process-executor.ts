@@ -1,0 +1,185 @@
+import { join } from 'node:path';
+import type { AttemptOutcome, AttemptPlan, AttemptRef, AttemptReport } from '@sluice/shared/contracts';
+import { AppError, messageOf } from '@sluice/shared/errors';
+import type { Clock } from '@sluice/shared/lifecycle';
+import type { RunLogs } from '@sluice/shared/stores';
+import type { Logger } from '@sluice/shared/telemetry';
+import { plannedStop } from '../domain/next-step.ts';
+import { clampTo } from '../domain/requirements.ts';
+import type { Executor, PerformAttempt, Requirements, Reservation } from '../ports.ts';
+
+export interface ProcessExecutorDeps {
+  readonly perform: PerformAttempt;
+  readonly logs: RunLogs;
+  /** Folder that holds one work folder an attempt. */
+  readonly workRoot: string;
+  /** What may be in use at the same time: the machine's cores and memory. */
+  readonly capacity: Requirements;
+  readonly slots: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+interface Attempt {
+  readonly ref: AttemptRef;
+  readonly abort: AbortController;
+  readonly done: Promise<void>;
+  cancelReason: string | undefined;
+}
+
+interface State {
+  readonly running: Map<string, Attempt>;
+  readonly free: { cpuMillis: number; memoryBytes: number; slots: number };
+  report: (report: AttemptReport) => Promise<void>;
+  room: () => void;
+  stopping: boolean;
+}
+
+/**
+ * Performs attempts as child processes of this one, with this user's rights. Declared CPU and memory bound how many run side by side;
+ * they are not enforced on a script.
+ */
+export function createProcessExecutor(deps: ProcessExecutorDeps): Executor {
+  const state: State = {
+    running: new Map(),
+    free: { ...deps.capacity, slots: deps.slots },
+    report: () => Promise.reject(new AppError('unavailable', 'Nobody listens to reports yet.')),
+    room: () => undefined,
+    stopping: false,
+  };
+  return {
+    kind: 'process',
+    slots: deps.slots,
+    reserve: (wanted) => Promise.resolve(reserve(state, clampTo(deps.capacity, wanted))),
+    start: (plan, reservation) => {
+      const key = keyOf(plan);
+      if (state.stopping) return Promise.reject(new AppError('unavailable', 'The executor is stopping.'));
+      if (state.running.has(key)) reservation.release();
+      else begin(deps, state, plan, reservation);
+      return Promise.resolve();
+    },
+    cancel: (ref, reason) => {
+      const attempt = state.running.get(keyOf(ref));
+      if (attempt !== undefined) {
+        attempt.cancelReason ??= reason;
+        attempt.abort.abort(new AppError('cancelled', reason));
+      }
+      return Promise.resolve();
+    },
+    attempts: () => Promise.resolve([...state.running.values()].map((attempt) => attempt.ref)),
+    onReport: (listener) => {
+      state.report = listener;
+    },
+    onRoom: (listener) => {
+      state.room = listener;
+    },
+    ignores: (definition) =>
+      definition.image === ''
+        ? []
+        : [
+            `image is not used: the process executor runs the script on this machine (image: ${definition.image})`,
+          ],
+    stop: (timeoutMs) => stop(deps, state, timeoutMs),
+  };
+}
+
+function keyOf(ref: AttemptRef): string {
+  return `${ref.run_id}.${ref.attempt}`;
+}
+
+function reserve(state: State, wanted: Requirements): Reservation | undefined {
+  const { free } = state;
+  if (state.stopping || free.slots < 1) return undefined;
+  if (free.cpuMillis < wanted.cpuMillis || free.memoryBytes < wanted.memoryBytes) return undefined;
+  free.slots -= 1;
+  free.cpuMillis -= wanted.cpuMillis;
+  free.memoryBytes -= wanted.memoryBytes;
+  let held = true;
+  return {
+    release: () => {
+      if (!held) return;
+      held = false;
+      free.slots += 1;
+      free.cpuMillis += wanted.cpuMillis;
+      free.memoryBytes += wanted.memoryBytes;
+      state.room();
+    },
+  };
+}
+
+function begin(deps: ProcessExecutorDeps, state: State, plan: AttemptPlan, reservation: Reservation): void {
+  const ref = { run_id: plan.run_id, attempt: plan.attempt };
+  const abort = new AbortController();
+  const { promise: done, resolve } = Promise.withResolvers<void>();
+  const attempt: Attempt = { ref, abort, done, cancelReason: undefined };
+  state.running.set(keyOf(ref), attempt);
+  const work = async (): Promise<void> => {
+    const outcome = await performSafely(deps, state, plan, attempt);
+    await state.report({ kind: 'finished', ...ref, outcome });
+  };
+  work()
+    .catch((error: unknown) => {
+      // The audit finds the attempt missing and declares it lost.
+      deps.log.error({ err: error, run_id: ref.run_id }, 'report of an attempt failed');
+    })
+    .finally(() => {
+      state.running.delete(keyOf(ref));
+      reservation.release();
+      resolve();
+    });
+}
+
+async function performSafely(
+  deps: ProcessExecutorDeps,
+  state: State,
+  plan: AttemptPlan,
+  attempt: Attempt,
+): Promise<AttemptOutcome> {
+  let started = false;
+  try {
+    const output = await deps.logs.open({ service: plan.definition.name, runId: plan.run_id });
+    try {
+      const outcome = await deps.perform(plan, {
+        workDir: join(deps.workRoot, keyOf(attempt.ref)),
+        output,
+        signal: attempt.abort.signal,
+        report: (progress) => {
+          if (progress.phase === 'running') started = true;
+          state.report({ kind: 'progress', ...attempt.ref, ...progress }).catch((error: unknown) => {
+            deps.log.warn({ err: error, run_id: plan.run_id }, 'progress of an attempt was not stored');
+          });
+        },
+      });
+      return stoppedByUs(state, attempt, outcome);
+    } finally {
+      await output.close();
+    }
+  } catch (error) {
+    deps.log.error({ err: error, run_id: plan.run_id }, 'attempt failed in the executor');
+    const failure = { code: 'executor_failed', message: `the executor failed: ${messageOf(error)}` };
+    return { result: 'lost', script_started: started, outputs: [], failure };
+  }
+}
+
+/** An attempt that was ended because this process stops was not cancelled by anybody: it runs again after the start. */
+function stoppedByUs(state: State, attempt: Attempt, outcome: AttemptOutcome): AttemptOutcome {
+  if (outcome.result !== 'cancelled') return outcome;
+  if (attempt.cancelReason !== undefined) {
+    return { ...outcome, failure: { code: 'cancelled', message: attempt.cancelReason } };
+  }
+  if (!state.stopping) return outcome;
+  const failure = { code: plannedStop, message: 'the server was stopped while the script ran' };
+  return { ...outcome, result: 'lost', failure };
+}
+
+async function stop(deps: ProcessExecutorDeps, state: State, timeoutMs: number): Promise<void> {
+  state.stopping = true;
+  const all = Promise.allSettled([...state.running.values()].map((attempt) => attempt.done));
+  const grace = new AbortController();
+  await Promise.race([all, deps.clock.sleep(timeoutMs, grace.signal).catch(() => undefined)]);
+  grace.abort();
+  for (const attempt of state.running.values()) {
+    attempt.abort.abort(new AppError('cancelled', 'the server is stopping'));
+  }
+  await all;
+}

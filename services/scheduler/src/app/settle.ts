@@ -1,0 +1,139 @@
+import {
+  activeStates,
+  runStartMessage,
+  type AttemptOutcome,
+  type AttemptRef,
+  type AttemptReport,
+  type Run,
+  type SluiceOptions,
+} from '@sluice/shared/contracts';
+import { isAppError } from '@sluice/shared/errors';
+import type { Clock } from '@sluice/shared/lifecycle';
+import type { RunLedger, Transition } from '@sluice/shared/stores';
+import type { Logger } from '@sluice/shared/telemetry';
+import { nextStep, retryDelayMs } from '../domain/next-step.ts';
+
+export interface SettleDeps {
+  readonly ledger: RunLedger;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Options of the definition's version that the run was started with. */
+  readonly optionsOf: (run: Run) => Promise<SluiceOptions>;
+  readonly onFinished: (run: Run) => void;
+}
+
+/** Brings an executor's reports into the ledger; each is applied once, in order, whatever is repeated. */
+export interface Settler {
+  report(report: AttemptReport): Promise<void>;
+  /** Ends an attempt with an outcome that no executor reported. */
+  finish(ref: AttemptRef, outcome: AttemptOutcome): Promise<void>;
+  /** Resolves when nothing is being written. */
+  idle(): Promise<void>;
+}
+
+export function createSettler(deps: SettleDeps): Settler {
+  // `finished` must not overtake `running` of the same attempt, so that reports of one attempt form a chain.
+  const chains = new Map<string, Promise<void>>();
+
+  const enqueue = (ref: AttemptRef, work: () => Promise<void>): Promise<void> => {
+    const key = `${ref.run_id}.${ref.attempt}`;
+    const before = chains.get(key) ?? Promise.resolve();
+    const next = before.then(work, work);
+    chains.set(key, next);
+    const forget = (): void => {
+      if (chains.get(key) === next) chains.delete(key);
+    };
+    next.then(forget, forget);
+    return next;
+  };
+
+  return {
+    report: (report) =>
+      enqueue(report, async () => {
+        if (report.kind === 'finished') await applyOutcome(deps, report, report.outcome);
+        else if (report.phase === 'running') await markRunning(deps, report, report.message);
+      }),
+    finish: (ref, outcome) => enqueue(ref, () => applyOutcome(deps, ref, outcome)),
+    idle: async () => {
+      await Promise.allSettled(chains.values());
+    },
+  };
+}
+
+async function markRunning(deps: SettleDeps, ref: AttemptRef, message: string | undefined): Promise<void> {
+  await deps.ledger.transition({
+    id: ref.run_id,
+    from: ['starting'],
+    attempt: ref.attempt,
+    to: 'running',
+    ...(message === undefined ? {} : { message }),
+  });
+}
+
+async function applyOutcome(deps: SettleDeps, ref: AttemptRef, outcome: AttemptOutcome): Promise<void> {
+  for (;;) {
+    try {
+      await applyOnce(deps, ref, outcome);
+      return;
+    } catch (error) {
+      // The outcome exists only here until the ledger has it: nothing else is worth doing meanwhile.
+      if (!isAppError(error) || error.retry !== 'later') throw error;
+      deps.log.warn({ err: error, run_id: ref.run_id }, 'outcome not stored yet, trying again');
+      await deps.clock.sleep(1000);
+    }
+  }
+}
+
+async function applyOnce(deps: SettleDeps, ref: AttemptRef, outcome: AttemptOutcome): Promise<void> {
+  const run = await deps.ledger.get(ref.run_id);
+  if (run === undefined || run.attempt !== ref.attempt) return;
+  const result = await deps.ledger.transition(
+    changeFor(run, outcome, await deps.optionsOf(run), deps.clock.now()),
+  );
+  if (!result.applied) return;
+  deps.onFinished(result.run);
+  deps.log.info(
+    {
+      run_id: run.id,
+      service: run.service,
+      attempt: run.attempt,
+      state: result.run.state,
+      exit_code: outcome.exit_code,
+      failure: outcome.failure?.code,
+    },
+    'attempt ended',
+  );
+}
+
+/** The ledger's change for an attempt's outcome. */
+export function changeFor(
+  run: Run,
+  outcome: AttemptOutcome,
+  options: SluiceOptions,
+  now: number,
+): Transition {
+  const step = nextStep(run, outcome, options);
+  const base = { id: run.id, from: activeStates, attempt: run.attempt, message: step.message };
+  if (step.kind === 'again') {
+    const attempt = run.attempt + 1;
+    const delay = retryDelayMs(step.infraFailures + step.scriptFailures);
+    const notBefore = delay === 0 ? undefined : now + delay;
+    return {
+      ...base,
+      to: 'queued',
+      set: { attempt, infra_failures: step.infraFailures, script_failures: step.scriptFailures },
+      publish: [runStartMessage({ ...run, attempt }, notBefore)],
+    };
+  }
+  const { outcome: last } = step;
+  return {
+    ...base,
+    to: step.to,
+    set: {
+      ...(last.exit_code === undefined ? {} : { exit_code: last.exit_code }),
+      ...(last.failure === undefined ? {} : { failure: last.failure }),
+      ...(last.outputs.length === 0 ? {} : { outputs: last.outputs }),
+      ...(last.outputs_omitted === undefined ? {} : { outputs_omitted: last.outputs_omitted }),
+    },
+  };
+}

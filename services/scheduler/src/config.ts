@@ -1,0 +1,29 @@
+import { integer } from '@sluice/shared/config';
+
+/** Variables of the scheduler; `TTL_JOB` is OSCAR's (OSCAR §8). */
+export const schedulerVariables = {
+  SLUICE_MAX_RUNS: integer({
+    why: 'Runs at the same time over all services; declared CPU and memory may allow fewer.',
+    min: 1,
+    max: 10_000,
+    fallback: 64,
+  }),
+  SLUICE_RUN_TIMEOUT: integer({
+    why: 'Seconds a script may run where its definition has no sluice.timeout.',
+    min: 1,
+    max: 2_592_000,
+    fallback: 86_400,
+  }),
+  SLUICE_DRAIN_TIMEOUT: integer({
+    why: 'Seconds that scripts under way get to end when the server is stopped; what has not ended then runs again after the next start.',
+    min: 0,
+    max: 3600,
+    fallback: 5,
+  }),
+  TTL_JOB: integer({
+    why: 'Seconds that records and logs of finished runs are kept.',
+    min: 60,
+    max: 315_360_000,
+    fallback: 2_592_000,
+  }),
+};

@@ -1,0 +1,222 @@
+import type { Bus, Subscription, WorkQueue } from '@sluice/shared/bus';
+import { RunCancel, type Run, type SluiceOptions } from '@sluice/shared/contracts';
+import { AppError } from '@sluice/shared/errors';
+import type { Clock, Component } from '@sluice/shared/lifecycle';
+import type { DefinitionStore, RunLedger, RunLogs } from '@sluice/shared/stores';
+import { Counter, Gauge, type Logger, type Registry } from '@sluice/shared/telemetry';
+import { Compile } from 'typebox/compile';
+import { cancelRun, cancelRunsOf } from './app/cancel.ts';
+import { createDefinitionCache, type DefinitionCache } from './app/definitions.ts';
+import { createDispatcher, type Dispatcher } from './app/dispatch.ts';
+import { createPeriodic } from './app/periodic.ts';
+import { reconcileAttempts } from './app/recover.ts';
+import { applyRetention } from './app/retention.ts';
+import { createSettler, type Settler } from './app/settle.ts';
+import { createStartRun } from './app/start-run.ts';
+import type { Executor } from './ports.ts';
+
+export interface SchedulerDeps {
+  readonly bus: Bus;
+  readonly ledger: RunLedger;
+  readonly definitions: DefinitionStore;
+  readonly logs: RunLogs;
+  readonly executor: Executor;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: Registry;
+  readonly config: SchedulerConfig;
+}
+
+export interface SchedulerConfig {
+  /** Runs at the same time over all services. */
+  readonly maxRuns: number;
+  readonly defaultTimeoutMs: number;
+  readonly recordRetentionMs: number;
+  readonly marginMs: number;
+  /** Milliseconds given to attempts under way when stopping. */
+  readonly drainMs: number;
+  /** @default 30000 */
+  readonly auditIntervalMs?: number;
+  /** @default 60000 */
+  readonly retentionIntervalMs?: number;
+}
+
+export interface Scheduler extends Component {
+  /** Places in use and in all. */
+  slots(): { used: number; limit: number };
+}
+
+/** Turns `runs.start` commands into attempts, follows them to their end and keeps the ledger true. */
+export function createScheduler(deps: SchedulerDeps): Scheduler {
+  const slots = Math.min(deps.config.maxRuns, deps.executor.slots);
+  const parts: { current: Parts | undefined } = { current: undefined };
+  return {
+    name: 'scheduler',
+    start: async () => {
+      parts.current = await startParts(deps, slots);
+    },
+    stop: async () => {
+      const running = parts.current;
+      parts.current = undefined;
+      if (running !== undefined) await stopParts(deps, running);
+    },
+    check: async () => {
+      if (parts.current === undefined) throw new AppError('unavailable', 'The scheduler is not running.');
+      await Promise.all([deps.bus.check(), deps.ledger.check()]);
+    },
+    slots: () => ({ used: parts.current?.dispatcher.active() ?? 0, limit: slots }),
+  };
+}
+
+interface Parts {
+  readonly queue: WorkQueue;
+  readonly cache: DefinitionCache;
+  readonly dispatcher: Dispatcher;
+  readonly settler: Settler;
+  readonly cancels: Subscription;
+  readonly background: readonly { stop(): Promise<void> }[];
+}
+
+async function startParts(deps: SchedulerDeps, slots: number): Promise<Parts> {
+  const { bus, ledger, definitions, executor, clock, log, config } = deps;
+  const finished = countFinished(deps.metrics);
+  const cache = createDefinitionCache(definitions, (uid) => {
+    cancelRunsOf({ ledger, executor, log }, uid).catch((error: unknown) => {
+      // Not lost: each of its start messages is checked against the definition when it is fetched.
+      log.warn({ err: error, service_uid: uid }, 'runs of a removed service are cancelled later');
+    });
+  });
+  await cache.start();
+  const queue = await bus.workQueue({ durable: 'scheduler-start', name: 'runs.start', maxInFlight: slots });
+  const link: { dispatcher?: Dispatcher } = {};
+  const settler = createSettler({
+    ledger,
+    clock,
+    log,
+    optionsOf: (run) => optionsOf(definitions, run),
+    onFinished: (run) => {
+      finished(run);
+      link.dispatcher?.finished(run);
+    },
+  });
+  const startRun = createStartRun({
+    ledger,
+    definitions,
+    cache,
+    executor,
+    settler,
+    clock,
+    log,
+    slots,
+    defaultTimeoutMs: config.defaultTimeoutMs,
+  });
+  const dispatcher = createDispatcher({ queue, executor, cache, startRun, clock, log, slots });
+  executor.onReport((report) => settler.report(report));
+  const recovery = {
+    ledger,
+    executor,
+    settler,
+    log,
+    adopt: (run: Run) => {
+      dispatcher.adopt(run);
+    },
+  };
+  await reconcileAttempts(recovery, undefined);
+  // Only now: what the recovery ended had no place here.
+  link.dispatcher = dispatcher;
+  const cancels = await bus.subscribe(
+    { durable: 'scheduler-cancel', names: ['runs.cancel'], maxInFlight: 16 },
+    cancelHandler(deps),
+  );
+  dispatcher.start();
+  gaugeSlots(deps.metrics, dispatcher, slots);
+  return {
+    queue,
+    cache,
+    dispatcher,
+    settler,
+    cancels,
+    background: startBackground(deps, recovery),
+  };
+}
+
+function startBackground(
+  deps: SchedulerDeps,
+  recovery: Parameters<typeof reconcileAttempts>[0],
+): readonly { stop(): Promise<void> }[] {
+  const { clock, log, config } = deps;
+  let suspects: ReadonlySet<string> = new Set();
+  return [
+    createPeriodic({ name: 'audit', everyMs: config.auditIntervalMs ?? 30_000, clock, log }, async () => {
+      suspects = await reconcileAttempts(recovery, suspects);
+    }),
+    createPeriodic(
+      { name: 'retention', everyMs: config.retentionIntervalMs ?? 60_000, clock, log },
+      async () => {
+        await applyRetention({
+          ledger: deps.ledger,
+          definitions: deps.definitions,
+          logs: deps.logs,
+          clock,
+          log,
+          recordsMs: config.recordRetentionMs,
+          marginMs: config.marginMs,
+        });
+      },
+    ),
+  ];
+}
+
+async function stopParts(deps: SchedulerDeps, parts: Parts): Promise<void> {
+  await Promise.all(parts.background.map((one) => one.stop()));
+  await parts.dispatcher.stop();
+  await parts.cancels.drain(deps.config.drainMs);
+  await deps.executor.stop(deps.config.drainMs);
+  await parts.settler.idle();
+  await parts.queue.close();
+  await parts.cache.stop();
+}
+
+function cancelHandler(deps: SchedulerDeps): Parameters<Bus['subscribe']>[1] {
+  const contract = Compile(RunCancel);
+  return async (delivery) => {
+    const { payload } = delivery.message;
+    if (!contract.Check(payload))
+      throw new AppError('invalid_input', 'A cancel message is not of its contract.');
+    await cancelRun(deps, payload);
+  };
+}
+
+async function optionsOf(definitions: DefinitionStore, run: Run): Promise<SluiceOptions> {
+  const stored = await definitions.getVersion(run.service_uid, run.service_version ?? 0);
+  return stored?.definition.sluice ?? {};
+}
+
+function countFinished(metrics: Registry): (run: Run) => void {
+  const counter = new Counter({
+    name: 'sluice_scheduler_attempts_ended_total',
+    help: 'Attempts that ended, by the state their run was in afterwards (queued: another attempt follows).',
+    labelNames: ['state'],
+    registers: [metrics],
+  });
+  return (run) => {
+    counter.inc({ state: run.state });
+  };
+}
+
+function gaugeSlots(metrics: Registry, dispatcher: Dispatcher, slots: number): void {
+  const limit = new Gauge({
+    name: 'sluice_scheduler_slots',
+    help: 'Runs that may be under way at the same time.',
+    registers: [metrics],
+  });
+  limit.set(slots);
+  const used = new Gauge({
+    name: 'sluice_scheduler_slots_used',
+    help: 'Runs that are under way.',
+    registers: [metrics],
+    collect: () => {
+      used.set(dispatcher.active());
+    },
+  });
+}
