@@ -49,7 +49,7 @@ export async function runsOf(server: Server, service: string, states?: string): 
     const query = new URLSearchParams({ service, limit: '1000' });
     if (states !== undefined) query.set('state', states);
     if (cursor !== undefined) query.set('cursor', cursor);
-    const answer = await server.request(`/system/runs?${query}`);
+    const answer = await server.request(`/system/runs?${query.toString()}`);
     if (!answer.ok) throw new Error(`list runs: ${answer.status} ${await answer.text()}`);
     const page = (await answer.json()) as { runs: RunView[]; next?: string };
     runs.push(...page.runs);

@@ -10,8 +10,9 @@ export interface JsonObject {
   readonly [key: string]: Json | undefined;
 }
 
-const yes = ['true', 'yes', 'on', 'y'];
-const no = ['false', 'no', 'off', 'n'];
+/** YAML 1.1's words, which OSCAR's Go clients take wherever a flag is wanted. */
+const yes: ReadonlySet<string> = new Set(['true', 'yes', 'on', 'y']);
+const no: ReadonlySet<string> = new Set(['false', 'no', 'off', 'n']);
 const maxJsonDepth = 32;
 
 /**
@@ -19,13 +20,20 @@ const maxJsonDepth = 32;
  * (`cpu: 1.0` stays "1.0"), one port counts as a list, keys are compared without case.
  * @returns undefined for what is absent, null, or wrong (which is reported on the document)
  */
-export function decode(document: FdlDocument, node: Node | undefined, kind: Kind, path: string): Json | undefined {
+export function decode(
+  document: FdlDocument,
+  node: Node | undefined,
+  kind: Kind,
+  path: string,
+): Json | undefined {
   const value = document.resolve(node);
   if (value === undefined || (isScalar(value) && value.value === null)) return undefined;
   if (typeof kind !== 'string') return decodeNested(document, value, kind, path);
   switch (kind) {
     case 'text':
       return textOf(document, value, path);
+    case 'path':
+      return pathOf(document, value, path);
     case 'boolean':
       return booleanOf(document, value, path);
     case 'integer':
@@ -38,7 +46,7 @@ export function decode(document: FdlDocument, node: Node | undefined, kind: Kind
         : listOf(document, value, 'integer', path);
     case 'text-map':
       return mapOf(document, value, 'text', path, '');
-    case 'json':
+    default:
       return jsonOf(document, value, path, 0);
   }
 }
@@ -73,11 +81,23 @@ function textOf(document: FdlDocument, value: Node, path: string): string | unde
   return undefined;
 }
 
+function pathOf(document: FdlDocument, value: Node, path: string): string | undefined {
+  const text = textOf(document, value, path);
+  if (text === undefined || trimPath(text) !== '') return text;
+  document.problem(value, path, 'names no bucket');
+  return undefined;
+}
+
+/** OSCAR §1.2 step 3. */
+export function trimPath(path: string): string {
+  return path.replaceAll(/^[\s/]+|[\s/]+$/g, '');
+}
+
 function booleanOf(document: FdlDocument, value: Node, path: string): boolean | undefined {
   if (isScalar(value)) {
     const word = sourceOf(value).toLowerCase();
-    if (yes.includes(word)) return true;
-    if (no.includes(word)) return false;
+    if (yes.has(word)) return true;
+    if (no.has(word)) return false;
   }
   document.problem(value, path, `must be true or false, but is ${describe(value)}`);
   return undefined;
@@ -86,7 +106,8 @@ function booleanOf(document: FdlDocument, value: Node, path: string): boolean | 
 function integerOf(document: FdlDocument, value: Node, path: string): number | undefined {
   if (isScalar(value)) {
     const text = sourceOf(value).trim();
-    const number = typeof value.value === 'number' ? value.value : /^[+-]?\d+$/.test(text) ? Number(text) : Number.NaN;
+    const number =
+      typeof value.value === 'number' ? value.value : /^[+-]?\d+$/.test(text) ? Number(text) : Number.NaN;
     // 0 + x: a YAML -0 is a 0.
     if (Number.isSafeInteger(number)) return 0 + number;
   }
@@ -196,11 +217,18 @@ function unknownKey(key: string, names: readonly string[]): string {
   }
   if (isService && serverKeys.includes(key.toLowerCase())) return 'is set by the server and is ignored';
   const meant = suggest(key, names);
-  return meant === undefined ? 'is not a known key and is ignored' : `is not a known key and is ignored; did you mean "${meant}"?`;
+  return meant === undefined
+    ? 'is not a known key and is ignored'
+    : `is not a known key and is ignored; did you mean "${meant}"?`;
 }
 
 /** Any value, as JSON has it. */
-function jsonOf(document: FdlDocument, value: Node | undefined, path: string, depth: number): Json | undefined {
+function jsonOf(
+  document: FdlDocument,
+  value: Node | undefined,
+  path: string,
+  depth: number,
+): Json | undefined {
   const node = document.resolve(value);
   if (depth > maxJsonDepth) {
     document.problem(node, path, 'is nested too deeply');
@@ -209,11 +237,16 @@ function jsonOf(document: FdlDocument, value: Node | undefined, path: string, de
   if (isMap(node)) {
     const entries = document
       .entries(node, path)
-      .map(({ key, value: item }) => [key, jsonOf(document, item, childPath(path, key), depth + 1) ?? null] as const);
+      .map(
+        ({ key, value: item }) =>
+          [key, jsonOf(document, item, childPath(path, key), depth + 1) ?? null] as const,
+      );
     return Object.fromEntries(entries);
   }
   if (isSeq(node)) {
-    return itemsOf(node).map((item, index) => jsonOf(document, item, childPath(path, index), depth + 1) ?? null);
+    return itemsOf(node).map(
+      (item, index) => jsonOf(document, item, childPath(path, index), depth + 1) ?? null,
+    );
   }
   if (!isScalar(node)) return null;
   const scalar = node.value;

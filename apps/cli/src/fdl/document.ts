@@ -36,7 +36,7 @@ export function readDocument(file: string, text: string): FdlDocument {
     uniqueKeys: false,
     merge: true,
     lineCounter: lines,
-    logLevel: 'silent',
+    logLevel: 'error',
   });
   const positionAt = (offset: number): Position => {
     const { line, col } = lines.linePos(Math.min(offset, text.length));
@@ -75,7 +75,15 @@ function createDocument(
 ): FdlDocument {
   const problems: FdlProblem[] = [];
   const warnings: FdlProblem[] = [];
-  const aliases = followAliases(document);
+  const { aliases, dangling } = followAliases(document);
+  if (dangling.length > 0) {
+    throw new FdlError(
+      dangling.map((alias) => {
+        const message = `nothing before this is anchored as "&${alias.source}"`;
+        return { file, ...positionAt(alias.range?.[0] ?? 0), path: '', message };
+      }),
+    );
+  }
   let values = 0;
   const positionOf = (node: Node | undefined): Position => positionAt(node?.range?.[0] ?? 0);
   const at = (node: Node | undefined, path: string, message: string): FdlProblem => ({
@@ -90,7 +98,9 @@ function createDocument(
   const resolve = (node: Node | undefined): Node | undefined => {
     values += 1;
     if (values > maxValues) {
-      throw new FdlError([at(node, '', `is too large: more than ${maxValues} values once its aliases are followed`)]);
+      throw new FdlError([
+        at(node, '', `is too large: more than ${maxValues} values once its aliases are followed`),
+      ]);
     }
     if (!isAlias(node)) return node;
     return aliases.get(node);
@@ -100,7 +110,8 @@ function createDocument(
   }
   visit(document, {
     Map: (_, map) => {
-      for (const key of duplicateKeys(map)) problem(key, '', `the key "${keyText(key) ?? ''}" is there twice`);
+      for (const key of duplicateKeys(map))
+        problem(key, '', `the key "${keyText(key) ?? ''}" is there twice`);
     },
   });
   return {
@@ -119,20 +130,22 @@ function createDocument(
 }
 
 /** What each alias stands for, in one pass: the library looks an anchor up by walking the document every time. */
-function followAliases(document: Document.Parsed): Map<Alias, Node> {
+function followAliases(document: Document.Parsed): { aliases: Map<Alias, Node>; dangling: Alias[] } {
   const anchors = new Map<string, Node>();
   const aliases = new Map<Alias, Node>();
+  const dangling: Alias[] = [];
   visit(document, {
     Node: (_, node) => {
       if (isAlias(node)) {
         const target = anchors.get(node.source);
-        if (target !== undefined) aliases.set(node, target);
+        if (target === undefined) dangling.push(node);
+        else aliases.set(node, target);
       } else if (typeof node.anchor === 'string') {
         anchors.set(node.anchor, node);
       }
     },
   });
-  return aliases;
+  return { aliases, dangling };
 }
 
 function keyText(key: unknown): string | undefined {
@@ -184,7 +197,8 @@ function entriesOf(reporter: Reporter, map: YAMLMap, path: string): Entry[] {
 function mergedEntries(reporter: Reporter, pair: Pair<Node, Node | null>, path: string): Entry[] {
   const source = reporter.resolve(pair.value ?? undefined);
   const maps = isMap(source) ? [source] : sequenceItems(source).map((item) => reporter.resolve(item));
-  if (maps.length === 0) reporter.problem(pair.key, childPath(path, mergeKey), 'must be a map, or a list of maps');
+  if (maps.length === 0)
+    reporter.problem(pair.key, childPath(path, mergeKey), 'must be a map, or a list of maps');
   return maps.flatMap((map) => {
     if (!isMap(map)) {
       reporter.problem(pair.key, childPath(path, mergeKey), 'must be a map, or a list of maps');
@@ -202,5 +216,7 @@ function mergedEntries(reporter: Reporter, pair: Pair<Node, Node | null>, path: 
 
 function sequenceItems(node: Node | undefined): Node[] {
   if (node === undefined || !('items' in node) || isMap(node)) return [];
-  return node.items.filter((item): item is Node => typeof item === 'object' && item !== null && !('key' in item));
+  return node.items.filter(
+    (item): item is Node => typeof item === 'object' && item !== null && !('key' in item),
+  );
 }

@@ -55,7 +55,12 @@ export function parseFdl(file: string, bytes: Uint8Array, readScript: ReadScript
     if (script === undefined) return [];
     const { document: stated, node: map } = service;
     return [
-      { document: { ...stated, cluster_id: cluster, script } as ServiceDocument, file, ...document.positionOf(map), path: at },
+      {
+        document: { ...stated, cluster_id: cluster, script } as ServiceDocument,
+        file,
+        ...document.positionOf(map),
+        path: at,
+      },
     ];
   });
   const problems = [...document.problems, ...doubles(services)];
@@ -76,7 +81,8 @@ export function doubles(services: readonly FdlService[]): FdlProblem[] {
     const { file, line, column } = service;
     const where = `${other.file}:${other.line}:${other.column}`;
     const message = `the service "${name}" is already at ${where}`;
-    const hint = other.document.cluster_id === service.document.cluster_id ? '' : '; choose one with --cluster';
+    const hint =
+      other.document.cluster_id === service.document.cluster_id ? '' : '; choose one with --cluster';
     return [{ file, line, column, path: service.path, message: message + hint }];
   });
 }
@@ -86,7 +92,8 @@ function sorted(problems: readonly FdlProblem[]): FdlProblem[] {
 }
 
 function textOf(file: string, bytes: Uint8Array): string {
-  const whole = (message: string): FdlError => new FdlError([{ file, line: 1, column: 1, path: '', message }]);
+  const whole = (message: string): FdlError =>
+    new FdlError([{ file, line: 1, column: 1, path: '', message }]);
   if (bytes.length > maxFdlBytes) throw whole(`is too large for an FDL file (over ${maxFdlBytes} bytes)`);
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
@@ -107,7 +114,11 @@ function topLevel(document: FdlDocument): TopLevel {
     return new Map();
   }
   if (!isMap(root)) {
-    document.problem(root, '', `an FDL file is a map that begins with "functions:", but this is ${describe(root)}`);
+    document.problem(
+      root,
+      '',
+      `an FDL file is a map that begins with "functions:", but this is ${describe(root)}`,
+    );
     return new Map();
   }
   const fields = { functions: true, storage_providers: true, clusters: true };
@@ -121,7 +132,12 @@ function topLevel(document: FdlDocument): TopLevel {
 }
 
 function sharedOf(document: FdlDocument, top: TopLevel): JsonObject {
-  const providers = decode(document, top.get('storage_providers')?.value, { fields: schema.storageProviders }, 'storage_providers');
+  const providers = decode(
+    document,
+    top.get('storage_providers')?.value,
+    { fields: schema.storageProviders },
+    'storage_providers',
+  );
   const clusters = decode(document, top.get('clusters')?.value, { mapOf: schema.cluster }, 'clusters');
   return {
     ...(providers === undefined ? {} : { storage_providers: providers }),
@@ -135,7 +151,11 @@ function serviceEntries(document: FdlDocument, top: TopLevel): [string, Node, st
   if (entry === undefined) return [];
   const functions = document.resolve(entry.value);
   if (!isMap(functions)) {
-    document.problem(functions ?? entry.keyNode, 'functions', `must be a map with the key "oscar", but is ${describe(functions)}`);
+    document.problem(
+      functions ?? entry.keyNode,
+      'functions',
+      `must be a map with the key "oscar", but is ${describe(functions)}`,
+    );
     return [];
   }
   const oscar = new Map(knownEntries(document, functions, { oscar: true }, 'functions')).get('oscar');
@@ -159,7 +179,9 @@ function clusterEntries(document: FdlDocument, item: Node, at: string): [string,
     document.problem(map, at, `must be a map of a cluster to its service, but is ${describe(map)}`);
     return [];
   }
-  const entries = document.entries(map, at).map((entry) => ({ ...entry, node: document.resolve(entry.value) }));
+  const entries = document
+    .entries(map, at)
+    .map((entry) => ({ ...entry, node: document.resolve(entry.value) }));
   const empty = entries.find(({ node }) => node === undefined || (isScalar(node) && node.value === null));
   if (empty !== undefined && entries.length > 1) {
     document.problem(
@@ -197,10 +219,9 @@ function readService(
   if (stated === undefined) return undefined;
   const own = isMap(node) ? new Map(quietEntries(document, node)) : new Map<string, Node | undefined>();
   const nameNode = own.get('name') ?? node;
-  if (typeof stated['name'] === 'string' && [...stated['name']].length > maxNameLength) {
+  if (typeof stated['name'] === 'string' && Array.from(stated['name']).length > maxNameLength) {
     document.problem(nameNode, childPath(at, 'name'), `is longer than ${maxNameLength} characters`);
   }
-  for (const list of ['input', 'output'] as const) checkPaths(document, stated, own.get(list) ?? node, childPath(at, list));
   return { document: { ...stated, ...shared }, node, scriptNode: own.get('script') };
 }
 
@@ -208,24 +229,18 @@ function readService(
 function quietEntries(document: FdlDocument, map: Node): [string, Node | undefined][] {
   if (!isMap(map)) return [];
   return map.items.flatMap((pair) =>
-    isScalar(pair.key) ? [[String(pair.key.value).toLowerCase(), document.resolve((pair.value as Node | null) ?? undefined)]] : [],
+    isScalar(pair.key)
+      ? [[String(pair.key.value).toLowerCase(), document.resolve((pair.value as Node | null) ?? undefined)]]
+      : [],
   );
 }
 
-/** OSCAR §1.2 step 3: blanks and slashes around a path are dropped, and what is left must name something. */
-function checkPaths(document: FdlDocument, stated: JsonObject, node: Node, at: string): void {
-  const name = at.endsWith('input') ? 'input' : 'output';
-  const list = stated[name];
-  if (!Array.isArray(list)) return;
-  for (const [index, item] of list.entries()) {
-    const given: unknown = typeof item === 'object' && item !== null && 'path' in item ? item.path : undefined;
-    if (typeof given === 'string' && given !== '' && given.replaceAll(/^[\s/]+|[\s/]+$/g, '') === '') {
-      document.problem(node, childPath(childPath(at, index), 'path'), 'names no bucket');
-    }
-  }
-}
-
-function scriptOf(document: FdlDocument, service: ReadService, at: string, readScript: ReadScript): string | undefined {
+function scriptOf(
+  document: FdlDocument,
+  service: ReadService,
+  at: string,
+  readScript: ReadScript,
+): string | undefined {
   const given = service.document['script'];
   if (typeof given !== 'string' || given === '') return undefined;
   const report = (message: string): undefined => {
@@ -238,7 +253,7 @@ function scriptOf(document: FdlDocument, service: ReadService, at: string, readS
   if ('problem' in read) return report(`the script ${given} ${read.problem}`);
   if (read.bytes.length > maxScriptBytes) return report(`the script ${given} is over 1 MiB`);
   try {
-    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(read.bytes);
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(read.bytes);
     if (text.trim() === '') return report(`the script ${given} is empty`);
     // As the server does (OSCAR §1.2 step 4), so that a comparison with it finds no difference.
     return text.replaceAll(/\r\n?/g, '\n');

@@ -30,7 +30,9 @@ export class FdlError extends Error {
 /** `fdl.yaml:12:7: functions.oscar[0].local.input[0].path: must be text` */
 export function problemText(problem: FdlProblem): string {
   const where = `${problem.file}:${problem.line}:${problem.column}`;
-  return problem.path === '' ? `${where}: ${problem.message}` : `${where}: ${problem.path}: ${problem.message}`;
+  return problem.path === ''
+    ? `${where}: ${problem.message}`
+    : `${where}: ${problem.path}: ${problem.message}`;
 }
 
 function problemLines(problems: readonly FdlProblem[]): string[] {

@@ -1,6 +1,8 @@
 /** What a value of the FDL has to be, and how leniently it is read. */
 export type Kind =
   | 'text'
+  /** Bucket and folder; blanks and slashes around it do not count (OSCAR §1.2 step 3). */
+  | 'path'
   | 'boolean'
   | 'integer'
   | 'texts'
@@ -13,13 +15,15 @@ export type Kind =
 
 export type Fields = Readonly<Record<string, Kind>>;
 
-const storageIO: Fields = {
+const mount: Fields = {
   storage_provider: 'text',
   path: 'text',
   suffix: 'texts',
   prefix: 'texts',
   options: 'text',
 };
+
+const storageIO: Kind = { fields: { ...mount, path: 'path' }, required: ['storage_provider', 'path'] };
 
 /** Keys of `storage_providers` (OSCAR §2.1). */
 export const storageProviders: Fields = {
@@ -112,8 +116,8 @@ export const service = {
   alpine: 'boolean',
   token: 'text',
   file_stage_in: 'boolean',
-  input: { listOf: { fields: storageIO, required: ['storage_provider', 'path'] } },
-  output: { listOf: { fields: storageIO, required: ['storage_provider', 'path'] } },
+  input: { listOf: storageIO },
+  output: { listOf: storageIO },
   script: 'text',
   image_pull_secrets: 'texts',
   expose: { fields: expose },
@@ -130,7 +134,7 @@ export const service = {
   allowed_users: 'texts',
   isolation_level: 'text',
   bucket_list: 'texts',
-  mount: { fields: storageIO },
+  mount: { fields: mount },
   volume: { fields: { name: 'text', size: 'text', mount_path: 'text', lifecycle_policy: 'text' } },
   kserve: 'json',
   sluice: { fields: sluice },

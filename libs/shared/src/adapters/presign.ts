@@ -203,7 +203,10 @@ function readClaims(request: SignedRequest): { claims: Claims; signature: Buffer
 
 function readHeaders(request: SignedRequest, names: string | undefined): (readonly [string, string])[] {
   if (names === undefined) return [];
-  return names.split(';').slice(0, maxHeaders + 2).map((name) => {
+  const list = names.split(';');
+  // One more for the content type.
+  if (list.length > maxHeaders + 1) throw changed();
+  return list.map((name) => {
     const value = Object.hasOwn(request.headers, name) ? request.headers[name] : undefined;
     if (value === undefined) throw forbidden(`The request lacks the header "${name}", which its URL requires.`);
     return [name, typeof value === 'string' ? value : value.join(', ')] as const;

@@ -1,0 +1,30 @@
+import { parseArgs } from 'node:util';
+import { benchStandalone } from './standalone.ts';
+
+const usage = `Usage: npm run bench -- standalone [--repeat 5] [--runs 1000] [--submits 10000] [--finished 100000] [--concurrency 8]
+`;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    repeat: { type: 'string', default: '5' },
+    runs: { type: 'string', default: '1000' },
+    submits: { type: 'string', default: '10000' },
+    finished: { type: 'string', default: '100000' },
+    concurrency: { type: 'string', default: '8' },
+  },
+});
+
+if (positionals[0] !== 'standalone') {
+  process.stderr.write(usage);
+  process.exitCode = 2;
+} else {
+  await benchStandalone({
+    repeat: Number(values.repeat),
+    runs: Number(values.runs),
+    submits: Number(values.submits),
+    finished: Number(values.finished),
+    concurrency: Number(values.concurrency),
+    write: (text) => process.stdout.write(text),
+  });
+}

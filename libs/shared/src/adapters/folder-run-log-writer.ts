@@ -1,0 +1,201 @@
+import type { FileHandle } from 'node:fs/promises';
+import { AppError, systemCode } from '../errors/index.ts';
+import type { Clock } from '../lifecycle/index.ts';
+import type { RunLogWriter } from '../stores/index.ts';
+import {
+  createLineFormat,
+  createLineSplitter,
+  createLogTail,
+  outputBytes,
+  type LogLine,
+  type LogTail,
+} from './folder-log-lines.ts';
+
+/** Bytes that may wait in memory before they are written. */
+const bufferBytes = 65_536;
+const tailBytes = 65_536;
+
+export interface FolderLogWriter extends RunLogWriter {
+  /** Writes what waits; never rejects. */
+  flush(): Promise<void>;
+  /** Writes nothing more: the run's log is being removed. */
+  discard(): Promise<void>;
+}
+
+export interface RunLogWriterDeps {
+  readonly clock: Clock;
+  readonly maxBytes: number;
+  /** Opens (or makes) the file for appending; `cut`: its last line has no end. */
+  readonly openFile: () => Promise<{ file: FileHandle; cut: boolean }>;
+  /** Called when something waits to be written. */
+  readonly onPending: (writer: FolderLogWriter) => void;
+}
+
+/** Why lines are missing. */
+type Gap = { readonly reason: 'limit' } | { readonly reason: 'error'; readonly error: unknown };
+
+interface State {
+  /** Stored form, waiting. */
+  pending: string[];
+  pendingStored: number;
+  /** Bytes of output that `pending` stands for. */
+  pendingOutput: number;
+  /** Bytes of output that came. */
+  output: number;
+  /** Bytes of output that the file has. */
+  kept: number;
+  /** Stored bytes given to the file or waiting for it. */
+  stored: number;
+  /** From the first line that could not be kept on. */
+  gap: { readonly why: Gap; readonly tail: LogTail } | undefined;
+  /** Text that must come first in the next write, to end a line that was cut. */
+  mend: string;
+  file: FileHandle | undefined;
+  ended: 'no' | 'closed' | 'discarded';
+}
+
+/**
+ * Writes one attempt's output. `close` gives as `bytes` what the script printed and as `dropped` how much of that the
+ * log lacks. A failing disk never rejects `write` or `close`.
+ */
+export function createRunLogWriter(deps: RunLogWriterDeps): FolderLogWriter {
+  const state: State = {
+    pending: [], pendingStored: 0, pendingOutput: 0, output: 0, kept: 0, stored: 0,
+    gap: undefined, mend: '', file: undefined, ended: 'no',
+  };
+  const splitter = createLineSplitter();
+  const take = createTaker(state, deps.maxBytes);
+  let queue = Promise.resolve();
+  const flush = async (): Promise<void> => {
+    queue = queue.then(async () => writePending(state, deps));
+    await queue;
+  };
+  const writer: FolderLogWriter = {
+    flush,
+    write: async (chunk) => {
+      if (state.ended === 'discarded') return;
+      if (state.ended === 'closed') throw new AppError('conflict', 'The log is closed.');
+      state.output += chunk.length;
+      const at = deps.clock.now();
+      if (state.gap === undefined) {
+        for (const line of splitter.push(chunk, at)) take(line);
+        if (state.gap !== undefined) moveRest(splitter.end(), state.gap);
+      } else {
+        state.gap.tail.push(chunk, at);
+      }
+      if (state.pendingStored >= bufferBytes) await flush();
+      else if (state.pendingStored > 0) deps.onPending(writer);
+    },
+    close: async () => {
+      if (state.ended === 'no') {
+        state.ended = 'closed';
+        const last = splitter.end();
+        if (last !== undefined) take(last);
+        queue = queue.then(async () => finish(state, deps));
+      }
+      await queue;
+      return { bytes: state.output, dropped: state.output - state.kept };
+    },
+    discard: async () => {
+      if (state.ended === 'no') state.ended = 'discarded';
+      await queue;
+      state.pending = [];
+      state.gap = undefined;
+    },
+  };
+  return writer;
+}
+
+/** Takes lines while they fit; the first that does not, and all behind it, go to the tail. */
+function createTaker(state: State, maxBytes: number): (line: LogLine) => void {
+  const format = createLineFormat();
+  return (line) => {
+    if (state.gap === undefined) {
+      const text = format(line);
+      if (state.stored + text.length <= maxBytes) {
+        state.pending.push(text);
+        state.pendingStored += text.length;
+        state.pendingOutput += outputBytes(line);
+        state.stored += text.length;
+        return;
+      }
+      state.gap = { why: { reason: 'limit' }, tail: createLogTail(tailBytes) };
+    }
+    moveRest(line, state.gap);
+  };
+}
+
+function moveRest(line: LogLine | undefined, gap: { readonly tail: LogTail }): void {
+  if (line === undefined) return;
+  gap.tail.push(Buffer.from(line.ended ? `${line.text}\n` : line.text, 'latin1'), line.at);
+}
+
+async function writePending(state: State, deps: RunLogWriterDeps): Promise<void> {
+  if (state.pending.length === 0 || state.ended === 'discarded') return;
+  const text = state.pending.join('');
+  const output = state.pendingOutput;
+  state.pending = [];
+  state.pendingStored = 0;
+  state.pendingOutput = 0;
+  try {
+    await append(state, deps, text);
+    state.kept += output;
+  } catch (error) {
+    // The run goes on without its log; what comes from here on is kept as a tail for the end, when there may be room.
+    state.gap = { why: { reason: 'error', error }, tail: state.gap?.tail ?? createLogTail(tailBytes) };
+  }
+}
+
+/** The end of an attempt: what waits, then the gap and the lines behind it. */
+async function finish(state: State, deps: RunLogWriterDeps): Promise<void> {
+  try {
+    await writePending(state, deps);
+    if (state.gap !== undefined) await writeGap(state, deps, state.gap);
+  } finally {
+    const { file } = state;
+    state.file = undefined;
+    await file?.close();
+  }
+}
+
+async function writeGap(state: State, deps: RunLogWriterDeps, gap: NonNullable<State['gap']>): Promise<void> {
+  const { lines, bytes } = gap.tail.take();
+  const left = state.output - state.kept - bytes;
+  const notice = createLineFormat()({
+    at: deps.clock.now(),
+    text: Buffer.from(`[sluice] ${left} bytes of output are left out here: ${reasonText(gap.why, deps.maxBytes)}.`).toString('latin1'),
+    ended: true,
+  });
+  try {
+    await append(state, deps, `${left > 0 ? notice : ''}${lines.join('')}`);
+    state.kept += bytes;
+  } catch (error) {
+    // Nowhere to say it but in what `close` returns: the bytes count as dropped.
+    state.gap = { why: { reason: 'error', error }, tail: gap.tail };
+  }
+}
+
+function reasonText(why: Gap, maxBytes: number): string {
+  if (why.reason === 'limit') return `the log of one attempt keeps its first ${maxBytes} bytes and its last lines`;
+  const code = systemCode(why.error);
+  if (code === 'ENOSPC' || code === 'EDQUOT') return 'the disk was full';
+  return `the log could not be written (${code ?? 'unknown reason'})`;
+}
+
+async function append(state: State, deps: RunLogWriterDeps, text: string): Promise<void> {
+  if (state.file === undefined) {
+    const opened = await deps.openFile();
+    state.file = opened.file;
+    if (opened.cut) state.mend = '\n';
+  }
+  const bytes = Buffer.from(`${state.mend}${text}`, 'latin1');
+  let written = 0;
+  try {
+    while (written < bytes.length) {
+      const result = await state.file.write(bytes, written);
+      written += result.bytesWritten;
+    }
+  } finally {
+    if (written > 0) state.mend = bytes[written - 1] === 0x0a ? '' : '\n';
+  }
+}
