@@ -20,9 +20,15 @@ export const schedulerVariables = {
     max: 3600,
     fallback: 5,
   }),
+  SLUICE_RETENTION_INTERVAL: integer({
+    why: 'Seconds between two looks for what is past its retention.',
+    min: 1,
+    max: 86_400,
+    fallback: 60,
+  }),
   TTL_JOB: integer({
     why: 'Seconds that records and logs of finished runs are kept.',
-    min: 60,
+    min: 1,
     max: 315_360_000,
     fallback: 2_592_000,
   }),

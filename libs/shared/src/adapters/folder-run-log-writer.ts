@@ -35,11 +35,9 @@ export interface RunLogWriterDeps {
 type Gap = { readonly reason: 'limit' } | { readonly reason: 'error'; readonly error: unknown };
 
 interface State {
-  /** Stored form, waiting. */
-  pending: string[];
+  /** Lines in stored form that wait, with the bytes of output that each stands for. */
+  pending: { readonly text: string; readonly output: number }[];
   pendingStored: number;
-  /** Bytes of output that `pending` stands for. */
-  pendingOutput: number;
   /** Bytes of output that came. */
   output: number;
   /** Bytes of output that the file has. */
@@ -51,7 +49,8 @@ interface State {
   /** Text that must come first in the next write, to end a line that was cut. */
   mend: string;
   file: FileHandle | undefined;
-  ended: 'no' | 'closed' | 'discarded';
+  closed: boolean;
+  discarded: boolean;
 }
 
 /**
@@ -60,8 +59,8 @@ interface State {
  */
 export function createRunLogWriter(deps: RunLogWriterDeps): FolderLogWriter {
   const state: State = {
-    pending: [], pendingStored: 0, pendingOutput: 0, output: 0, kept: 0, stored: 0,
-    gap: undefined, mend: '', file: undefined, ended: 'no',
+    pending: [], pendingStored: 0, output: 0, kept: 0, stored: 0,
+    gap: undefined, mend: '', file: undefined, closed: false, discarded: false,
   };
   const splitter = createLineSplitter();
   const take = createTaker(state, deps.maxBytes);
@@ -73,22 +72,23 @@ export function createRunLogWriter(deps: RunLogWriterDeps): FolderLogWriter {
   const writer: FolderLogWriter = {
     flush,
     write: async (chunk) => {
-      if (state.ended === 'discarded') return;
-      if (state.ended === 'closed') throw new AppError('conflict', 'The log is closed.');
+      if (state.closed) throw new AppError('conflict', 'The log is closed.');
+      if (state.discarded) return;
       state.output += chunk.length;
       const at = deps.clock.now();
       if (state.gap === undefined) {
         for (const line of splitter.push(chunk, at)) take(line);
-        if (state.gap !== undefined) moveRest(splitter.end(), state.gap);
       } else {
+        // Past the limit lines are not looked at any more: a script may well print gigabytes.
+        moveRest(splitter.end(), state.gap);
         state.gap.tail.push(chunk, at);
       }
       if (state.pendingStored >= bufferBytes) await flush();
       else if (state.pendingStored > 0) deps.onPending(writer);
     },
     close: async () => {
-      if (state.ended === 'no') {
-        state.ended = 'closed';
+      if (!state.closed) {
+        state.closed = true;
         const last = splitter.end();
         if (last !== undefined) take(last);
         queue = queue.then(async () => finish(state, deps));
@@ -97,7 +97,7 @@ export function createRunLogWriter(deps: RunLogWriterDeps): FolderLogWriter {
       return { bytes: state.output, dropped: state.output - state.kept };
     },
     discard: async () => {
-      if (state.ended === 'no') state.ended = 'discarded';
+      state.discarded = true;
       await queue;
       state.pending = [];
       state.gap = undefined;
@@ -113,9 +113,8 @@ function createTaker(state: State, maxBytes: number): (line: LogLine) => void {
     if (state.gap === undefined) {
       const text = format(line);
       if (state.stored + text.length <= maxBytes) {
-        state.pending.push(text);
+        state.pending.push({ text, output: outputBytes(line) });
         state.pendingStored += text.length;
-        state.pendingOutput += outputBytes(line);
         state.stored += text.length;
         return;
       }
@@ -131,30 +130,34 @@ function moveRest(line: LogLine | undefined, gap: { readonly tail: LogTail }): v
 }
 
 async function writePending(state: State, deps: RunLogWriterDeps): Promise<void> {
-  if (state.pending.length === 0 || state.ended === 'discarded') return;
-  const text = state.pending.join('');
-  const output = state.pendingOutput;
+  if (state.pending.length === 0 || state.discarded) return;
+  const lines = state.pending;
   state.pending = [];
   state.pendingStored = 0;
-  state.pendingOutput = 0;
-  try {
-    await append(state, deps, text);
-    state.kept += output;
-  } catch (error) {
-    // The run goes on without its log; what comes from here on is kept as a tail for the end, when there may be room.
+  const { written, error } = await append(state, deps, lines.map((line) => line.text).join(''));
+  let end = 0;
+  for (const line of lines) {
+    end += line.text.length;
+    if (end > written) break;
+    state.kept += line.output;
+  }
+  // The run goes on without its log; what comes from here on is kept as a tail for the end, when there may be room.
+  if (error !== undefined) {
     state.gap = { why: { reason: 'error', error }, tail: state.gap?.tail ?? createLogTail(tailBytes) };
   }
 }
 
 /** The end of an attempt: what waits, then the gap and the lines behind it. */
 async function finish(state: State, deps: RunLogWriterDeps): Promise<void> {
+  await writePending(state, deps);
+  if (state.gap !== undefined && !state.discarded) await writeGap(state, deps, state.gap);
+  const { file } = state;
+  state.file = undefined;
   try {
-    await writePending(state, deps);
-    if (state.gap !== undefined) await writeGap(state, deps, state.gap);
-  } finally {
-    const { file } = state;
-    state.file = undefined;
     await file?.close();
+  } catch {
+    // Network file systems say here that earlier writes were lost: nothing can be vouched for.
+    state.kept = 0;
   }
 }
 
@@ -166,13 +169,9 @@ async function writeGap(state: State, deps: RunLogWriterDeps, gap: NonNullable<S
     text: Buffer.from(`[sluice] ${left} bytes of output are left out here: ${reasonText(gap.why, deps.maxBytes)}.`).toString('latin1'),
     ended: true,
   });
-  try {
-    await append(state, deps, `${left > 0 ? notice : ''}${lines.join('')}`);
-    state.kept += bytes;
-  } catch (error) {
-    // Nowhere to say it but in what `close` returns: the bytes count as dropped.
-    state.gap = { why: { reason: 'error', error }, tail: gap.tail };
-  }
+  const { error } = await append(state, deps, `${left > 0 ? notice : ''}${lines.join('')}`);
+  // Where this fails, too, there is nowhere to say it but in what `close` returns: the bytes count as dropped.
+  if (error === undefined) state.kept += bytes;
 }
 
 function reasonText(why: Gap, maxBytes: number): string {
@@ -182,20 +181,29 @@ function reasonText(why: Gap, maxBytes: number): string {
   return `the log could not be written (${code ?? 'unknown reason'})`;
 }
 
-async function append(state: State, deps: RunLogWriterDeps, text: string): Promise<void> {
-  if (state.file === undefined) {
-    const opened = await deps.openFile();
-    state.file = opened.file;
-    if (opened.cut) state.mend = '\n';
-  }
-  const bytes = Buffer.from(`${state.mend}${text}`, 'latin1');
+/** Bytes of `text` that reached the file, and what kept the others from it. */
+async function append(
+  state: State,
+  deps: RunLogWriterDeps,
+  text: string,
+): Promise<{ readonly written: number; readonly error?: unknown }> {
   let written = 0;
+  let mended = 0;
   try {
+    if (state.file === undefined) {
+      const opened = await deps.openFile();
+      state.file = opened.file;
+      if (opened.cut) state.mend = '\n';
+    }
+    mended = state.mend.length;
+    const bytes = Buffer.from(`${state.mend}${text}`, 'latin1');
     while (written < bytes.length) {
       const result = await state.file.write(bytes, written);
       written += result.bytesWritten;
+      state.mend = bytes[written - 1] === 0x0a ? '' : '\n';
     }
-  } finally {
-    if (written > 0) state.mend = bytes[written - 1] === 0x0a ? '' : '\n';
+    return { written: written - mended };
+  } catch (error) {
+    return { written: Math.max(0, written - mended), error };
   }
 }

@@ -1,1 +1,3 @@
+export * from './message-codec.ts';
+export * from './outbox-relay.ts';
 export * from './port.ts';

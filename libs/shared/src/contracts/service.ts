@@ -176,5 +176,7 @@ export const ServiceSecrets = Type.Object({
   /** 64 lower-case hex characters (OSCAR §2.3). */
   token: Type.String(),
   environment: stringMap,
+  /** Keys of storage providers and passwords of clusters by their path (`storage_providers.s3.eu.secret_key`); `hidden` in the definition. */
+  third_party: Type.Optional(stringMap),
 });
 export type ServiceSecrets = Static<typeof ServiceSecrets>;
