@@ -9,7 +9,8 @@ import sharp from 'sharp';
 export const EXIT_USAGE = 2;
 export const EXIT_NOT_A_PICTURE = 3;
 
-const KINDS = ['Jpeg', 'Png', 'Webp', 'Gif', 'Tiff', 'Heif'];
+/** libvips' readers by class name (Nsgif reads GIF). */
+const KINDS = ['Jpeg', 'Png', 'Webp', 'Nsgif', 'Tiff', 'Heif'];
 /**
  * sharp's name of a format → the endings that its files may have; the first is used when the input has none of them.
  * The `suffix` list of the service's output holds them all: what is not in it would not be uploaded.
@@ -164,7 +165,7 @@ export async function makeThumbnails(inputPath, outputDir, options) {
   const inside = { width: options.size, height: options.size, fit: /** @type {const} */ ('inside') };
   const pictures = [
     { name: names.small, pipeline: open().resize({ ...inside, withoutEnlargement: true }) },
-    { name: names.grey, pipeline: open().greyscale() },
+    { name: names.grey, pipeline: open().greyscale().toColourspace('b-w') },
   ];
   const made = [];
   for (const { name, pipeline } of pictures) {

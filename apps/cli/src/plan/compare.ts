@@ -78,7 +78,7 @@ const secretNames = new Set([
  * @param actual the server's, undefined when it has none
  */
 export function compareService(wanted: JsonObject, actual: JsonObject | undefined): ServicePlan {
-  const service = String(wanted['name']);
+  const service = textOf(wanted['name']);
   const wantedLeaves = flatten(wanted, service);
   const sendsSecrets = [...wantedLeaves.keys()].some(isSecret);
   if (actual === undefined) return { service, action: 'create', changes: [], sendsSecrets };
@@ -166,7 +166,7 @@ function normalTop(key: string, value: Json): Json {
   if (key === 'isolation_level')
     return typeof value === 'string' && value.toUpperCase() === 'USER' ? 'USER' : '';
   if (key === 'allowed_users' && isList(value))
-    return value.map((user) => String(user).trim()).filter(Boolean);
+    return value.map((user) => textOf(user).trim()).filter(Boolean);
   if (key === 'labels' && isObject(value)) {
     return Object.fromEntries(Object.entries(value).filter(([name]) => !serverLabels.has(name)));
   }
@@ -192,7 +192,7 @@ function addList(leaves: Map<string, Leaf>, path: string, list: readonly Json[])
   }
   // Port 0 is "none" (OSCAR §2.2).
   const isDefault = list.every((item) => item === 0);
-  leaves.set(path, { value: list.join(', '), hidden: false, isDefault });
+  leaves.set(path, { value: list.map(textOf).join(', '), hidden: false, isDefault });
 }
 
 function addScalar(leaves: Map<string, Leaf>, path: string, value: string | number | boolean): void {
@@ -222,14 +222,14 @@ function addStorage(leaves: Map<string, Leaf>, path: string, value: Json, servic
 
 /** `minio.default:bucket/folder suffix .png, .jpg`, provider and path as the server stores them (OSCAR §1.2 step 3). */
 function storageText(storage: JsonObject, service: string | undefined): string {
-  const provider = providerName(String(storage['storage_provider'] ?? ''));
-  const trimmed = trimPath(String(storage['path'] ?? ''));
+  const provider = providerName(textOf(storage['storage_provider']));
+  const trimmed = trimPath(textOf(storage['path']));
   const isObjectStore = /^(minio|s3)\./.test(provider);
   const path =
     service !== undefined && isObjectStore && !trimmed.includes('/') ? `${service}/${trimmed}` : trimmed;
   const lists = ['prefix', 'suffix'].flatMap((name) => {
     const list = storage[name];
-    return isList(list) && list.length > 0 ? [` ${name} ${list.join(', ')}`] : [];
+    return isList(list) && list.length > 0 ? [` ${name} ${list.map(textOf).join(', ')}`] : [];
   });
   const options = storage['options'];
   return `${provider}:${path}${lists.join('')}${typeof options === 'string' && options !== '' ? ` options ${options}` : ''}`;
@@ -244,6 +244,11 @@ function providerName(provider: string): string {
 
 function step(path: string, key: string): string {
   return /^[\w/-]+$/.test(key) ? `${path}.${key}` : `${path}[${JSON.stringify(key)}]`;
+}
+
+function textOf(value: Json | undefined): string {
+  if (value === undefined || value === null) return '';
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
 
 function isObject(value: Json | undefined): value is JsonObject {

@@ -1,3 +1,4 @@
+import { compareKeys } from '@sluice/shared/stores';
 import type { Static, TSchema } from 'typebox';
 import { itemOfMap, type SchemaNode } from './go-json-decode.ts';
 
@@ -24,7 +25,7 @@ function encodeObject(node: SchemaNode, fields: ReadonlyMap<string, unknown>): s
     if (value !== undefined) members.push(`${encodeGoString(key)}:${encodeValue(child, value)}`);
   };
   if (properties !== undefined) for (const [key, child] of Object.entries(properties)) add(key, child);
-  else for (const key of [...fields.keys()].sort(byBytes)) add(key, itemOfMap(node));
+  else for (const key of [...fields.keys()].sort(compareKeys)) add(key, itemOfMap(node));
   return `{${members.join(',')}}`;
 }
 
@@ -36,9 +37,4 @@ export function encodeGoString(value: string): string {
     unsafe,
     (char) => String.raw`\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
-}
-
-/** Order of UTF-8 bytes, which is that of code points; JavaScript's own is that of UTF-16 units. */
-export function byBytes(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }

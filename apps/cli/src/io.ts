@@ -1,0 +1,44 @@
+import type { Readable, Writable } from 'node:stream';
+
+/** Where the command reads from and writes to. */
+export interface Io {
+  /** What the command is for: results only. Resolves when more may come. */
+  out(text: string | Uint8Array): Promise<void>;
+  /** Everything else: progress, warnings, errors. */
+  err(text: string): Promise<void>;
+  readonly stdin: Readable;
+  readonly stderr: Writable;
+  readonly outIsTty: boolean;
+  readonly errIsTty: boolean;
+  readonly inIsTty: boolean;
+}
+
+interface Tty {
+  readonly isTTY?: boolean;
+}
+
+/** @throws the stream's error, of a write to it or before */
+export function createIo(streams: {
+  readonly stdin: Readable & Tty;
+  readonly stdout: Writable & Tty;
+  readonly stderr: Writable & Tty;
+}): Io {
+  return {
+    out: (text) => write(streams.stdout, text),
+    err: (text) => write(streams.stderr, text),
+    stdin: streams.stdin,
+    stderr: streams.stderr,
+    outIsTty: streams.stdout.isTTY === true,
+    errIsTty: streams.stderr.isTTY === true,
+    inIsTty: streams.stdin.isTTY === true,
+  };
+}
+
+function write(stream: Writable, chunk: string | Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    stream.write(chunk, (error) => {
+      if (error === null || error === undefined) resolve();
+      else reject(error);
+    });
+  });
+}

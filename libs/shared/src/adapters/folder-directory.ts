@@ -1,0 +1,200 @@
+import { constants, type BigIntStats } from 'node:fs';
+import { mkdir, open, readlink, realpath, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { systemCode } from '../errors/index.ts';
+import type { Clock } from '../lifecycle/index.ts';
+import { unlessCode } from './folder-errors.ts';
+
+/** An opened folder that has been proved to be the one that its path names, no link on the way. */
+export interface Directory {
+  /** The path of an entry for system calls. On Linux it hangs on the descriptor, so that nothing swapped in later is followed. */
+  path(name: string): string;
+  /** The folder's own path for system calls. */
+  readonly self: string;
+  stat(): Promise<BigIntStats>;
+  /** Makes its entries durable; callers at the same time share one call. */
+  sync(): Promise<void>;
+  release(): Promise<void>;
+}
+
+/** `absent`: a part does not exist. `blocked`: a part is a file, a link or something else that is no folder. */
+export type Opened = Directory | 'absent' | 'blocked';
+
+export interface Directories {
+  /** @param root a real path, without links */
+  open(root: string, parts: readonly string[]): Promise<Opened>;
+  /** As `open`; makes folders that are absent, durably, except the first `given` parts. */
+  make(root: string, parts: readonly string[], given: number): Promise<Opened>;
+  /** The caller still holds the parent. */
+  child(parent: Directory, name: string | Buffer): Promise<Opened>;
+}
+
+/** How long an opened folder may be shared by calls at the same time: short, since it may be moved away by hand. */
+const shareMs = 50;
+const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+
+/** Opens folders without ever following a link below their root. */
+export async function createDirectories(clock: Clock): Promise<Directories> {
+  const anchor = await chooseAnchor();
+  const shared = createShared(clock);
+  const open = async (root: string, parts: readonly string[]): Promise<Opened> => {
+    const path = join(root, ...parts);
+    return shared(path, async () => openVerified(path, path, anchor));
+  };
+  const child = async (parent: Directory, name: string | Buffer): Promise<Opened> => {
+    const path = typeof name === 'string' ? parent.path(name) : Buffer.concat([Buffer.from(parent.path('')), name]);
+    // Below a descriptor only the last part could be a link, and `flags` refuse that.
+    return openVerified(path, anchor === 'descriptor' ? undefined : path.toString(), anchor);
+  };
+  return {
+    open,
+    child,
+    make: async (root, parts, given) => {
+      const found = await open(root, parts);
+      return found === 'absent' ? makeFrom({ open, child }, root, parts, given) : found;
+    },
+  };
+}
+
+/** Linux shows descriptors as links to what they are, which both proves where they are and lets paths start at them. */
+type Anchor = 'descriptor' | 'path';
+
+async function chooseAnchor(): Promise<Anchor> {
+  if (process.platform !== 'linux') return 'path';
+  const handle = await open('/', flags);
+  try {
+    const shown = await unlessCode(['ENOENT', 'EACCES', 'EPERM'], async () => readlink(`/proc/self/fd/${handle.fd}`));
+    return shown === '/' ? 'descriptor' : 'path';
+  } finally {
+    await handle.close();
+  }
+}
+
+/** @param expected the path that the opened folder must have; undefined where that is certain */
+async function openVerified(path: string | Buffer, expected: string | undefined, anchor: Anchor): Promise<Opened> {
+  // A second look, since a folder that is moved by hand just now is neither absent nor a link.
+  for (let round = 1; ; round += 1) {
+    const handle = await openFolder(path);
+    if (typeof handle === 'string') return handle;
+    if (expected === undefined || (await isAt(handle, expected, anchor))) {
+      return directoryOf(handle, anchor === 'descriptor' ? `/proc/self/fd/${handle.fd}` : path.toString());
+    }
+    await handle.close();
+    if (round === 2) return 'blocked';
+  }
+}
+
+async function openFolder(path: string | Buffer): Promise<FileHandle | 'absent' | 'blocked'> {
+  try {
+    return await open(path, flags);
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === 'ENOENT') return 'absent';
+    if (code === 'ENOTDIR' || code === 'ELOOP') return 'blocked';
+    throw error;
+  }
+}
+
+async function isAt(handle: FileHandle, expected: string, anchor: Anchor): Promise<boolean> {
+  try {
+    if (anchor === 'descriptor') return (await readlink(`/proc/self/fd/${handle.fd}`)) === expected;
+    return folded(await realpath(expected)) === folded(expected);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return false;
+    await handle.close();
+    throw error;
+  }
+}
+
+/** macOS finds files whatever the case and the Unicode form of a name, and answers with those on disk. */
+function folded(path: string): string {
+  return path.normalize('NFC').toLowerCase();
+}
+
+function directoryOf(handle: FileHandle, self: string): Directory {
+  return {
+    self,
+    path: (name) => `${self}/${name}`,
+    stat: async () => handle.stat({ bigint: true }),
+    // Some network and FUSE file systems have no fsync of folders; there is nothing more that can be done on them.
+    sync: shareCalls(async () => unlessCode(['EINVAL', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP'], async () => handle.sync())),
+    release: async () => handle.close(),
+  };
+}
+
+/** Callers during a call wait for the next one, which they share: the one under way may have begun before their change. */
+function shareCalls(call: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | undefined;
+  let next: Promise<void> | undefined;
+  const start = async (): Promise<void> => {
+    if (running === undefined) {
+      running = call().finally(() => {
+        running = undefined;
+      });
+      return running;
+    }
+    next ??= running.then(undefined, () => {}).then(async () => {
+      next = undefined;
+      return start();
+    });
+    return next;
+  };
+  return start;
+}
+
+/** Lets calls at the same time use one opened folder, which spares opening, proving and syncing it for each. */
+function createShared(clock: Clock): (path: string, opener: () => Promise<Opened>) => Promise<Opened> {
+  const entries = new Map<string, { opening: Promise<Opened>; users: number; readonly since: number }>();
+  return async (path, opener) => {
+    let entry = entries.get(path);
+    if (entry === undefined || clock.monotonic() - entry.since > shareMs) {
+      entry = { opening: opener(), users: 0, since: clock.monotonic() };
+      entries.set(path, entry);
+    }
+    const held = entry;
+    held.users += 1;
+    const leave = (): boolean => {
+      held.users -= 1;
+      if (held.users === 0 && entries.get(path) === held) entries.delete(path);
+      return held.users === 0;
+    };
+    let directory: Opened;
+    try {
+      directory = await held.opening;
+    } catch (error) {
+      leave();
+      throw error;
+    }
+    if (typeof directory === 'string') {
+      // Not kept for others: the next call may have made it meanwhile.
+      if (entries.get(path) === held) entries.delete(path);
+      leave();
+      return directory;
+    }
+    const { release } = directory;
+    return { ...directory, release: async () => (leave() ? release() : undefined) };
+  };
+}
+
+async function makeFrom(
+  { open, child }: Pick<Directories, 'open' | 'child'>,
+  root: string,
+  parts: readonly string[],
+  given: number,
+): Promise<Opened> {
+  let current = await open(root, parts.slice(0, given));
+  for (const part of parts.slice(given)) {
+    if (typeof current === 'string') return current;
+    const parent: Directory = current;
+    try {
+      current = await child(parent, part);
+      if (current !== 'absent') continue;
+      await unlessCode(['EEXIST'], async () => mkdir(parent.path(part)));
+      await parent.sync();
+      current = await child(parent, part);
+    } finally {
+      await parent.release();
+    }
+  }
+  return current;
+}

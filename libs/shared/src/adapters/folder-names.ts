@@ -1,0 +1,123 @@
+import { opendir } from 'node:fs/promises';
+import type { Clock } from '../lifecycle/index.ts';
+import { compareKeys } from '../stores/index.ts';
+import type { Directory } from './folder-directory.ts';
+
+/** Names in a folder in byte order of the keys they lead to: folders have their trailing slash. Links and the like are left out. */
+export type Names = readonly string[];
+
+export interface FolderNames {
+  /**
+   * @param id names the folder for as long as it may be remembered
+   * @param resume the key that this page starts behind
+   */
+  read(id: string, directory: Directory, resume: string | undefined): Promise<Names>;
+  /** A page ended at `key` while it read this folder: the next one may go on with the same names. */
+  paused(id: string, key: string): void;
+}
+
+/** Reading and sorting less than this many names again costs less than remembering them. */
+const worthKeeping = 256;
+const maxFolders = 8;
+const maxNames = 200_000;
+/** Time stamps of files advance in steps of up to 10 ms, so that a change right after a look may leave no trace in them. */
+const settledMs = 1000;
+/** Names of a folder that keeps changing serve the following pages of one listing for so long. */
+const resumeMs = 10_000;
+const idleMs = 30_000;
+const maxPauses = 16;
+
+interface Remembered {
+  readonly names: Names;
+  readonly stamp: string;
+  readonly inode: bigint;
+  /** The folder had been at rest when it was read, so that an equal stamp proves equal names. */
+  readonly settled: boolean;
+  readonly readAt: number;
+  usedAt: number;
+  /** Keys at which pages ended. */
+  readonly pauses: Set<string>;
+}
+
+/**
+ * Remembers the names of the few large folders that were read last, so that a listing in pages of a folder with 100,000
+ * files does not read and sort it for each page. A first page always sees what is there; later pages of the same listing
+ * may use the first one's names for 10 s, also while files keep arriving: the next listing shows those.
+ */
+export function createFolderNames(clock: Clock): FolderNames {
+  const remembered = new Map<string, Remembered>();
+  let forgetting = false;
+  const forget = async (): Promise<void> => {
+    while (remembered.size > 0) {
+      await clock.sleep(idleMs);
+      for (const [id, entry] of remembered) {
+        if (clock.monotonic() - entry.usedAt > idleMs) remembered.delete(id);
+      }
+    }
+    forgetting = false;
+  };
+  const keep = (id: string, entry: Remembered): void => {
+    remembered.delete(id);
+    remembered.set(id, entry);
+    let total = 0;
+    for (const { names } of remembered.values()) total += names.length;
+    for (const [oldest, { names }] of remembered) {
+      // The newest stays, however large: it is being paged through.
+      if (oldest === id || (remembered.size <= maxFolders && total <= maxNames)) break;
+      remembered.delete(oldest);
+      total -= names.length;
+    }
+    if (forgetting) return;
+    forgetting = true;
+    void forget();
+  };
+  return {
+    read: async (id, directory, resume) => {
+      const stats = await directory.stat();
+      const stamp = `${stats.mtimeNs}-${stats.ctimeNs}`;
+      const known = remembered.get(id);
+      if (known !== undefined && known.inode === stats.ino && isFresh(known, stamp, resume, clock.monotonic())) {
+        known.usedAt = clock.monotonic();
+        return known.names;
+      }
+      const settled = clock.now() - Number(stats.mtimeMs) > settledMs;
+      const names = await readNames(directory);
+      if (names.length < worthKeeping) {
+        remembered.delete(id);
+        return names;
+      }
+      const readAt = clock.monotonic();
+      keep(id, { names, stamp, inode: stats.ino, settled, readAt, usedAt: readAt, pauses: new Set() });
+      return names;
+    },
+    paused: (id, key) => {
+      const entry = remembered.get(id);
+      if (entry === undefined) return;
+      for (const oldest of entry.pauses) {
+        if (entry.pauses.size < maxPauses) break;
+        entry.pauses.delete(oldest);
+      }
+      entry.pauses.add(key);
+    },
+  };
+}
+
+function isFresh(entry: Remembered, stamp: string, resume: string | undefined, now: number): boolean {
+  if (entry.settled && entry.stamp === stamp) return true;
+  return resume !== undefined && entry.pauses.has(resume) && now - entry.readAt < resumeMs;
+}
+
+async function readNames(directory: Directory): Promise<Names> {
+  const names: string[] = [];
+  let plain = true;
+  for await (const entry of await opendir(directory.self, { bufferSize: 512 })) {
+    if (entry.isFile()) names.push(entry.name);
+    else if (entry.isDirectory()) names.push(`${entry.name}/`);
+    else continue;
+    // From D800 on UTF-16, which `sort` uses, and UTF-8 differ in order.
+    plain &&= !/[\ud800-\uffff]/.test(entry.name);
+  }
+  if (plain) return names.sort();
+  // Names that are not UTF-8 may look alike once they are decoded.
+  return names.sort(compareKeys).filter((name, at) => name !== names[at - 1]);
+}

@@ -1,0 +1,109 @@
+import { boolean, integer, secret, text, type ConfigOf, type Secret } from '@sluice/shared/config';
+
+/** The api's variables: OSCAR's names (OSCAR §8). What OSCAR would invent is empty here: what is absent is reported as absent. */
+export const apiVariables = {
+  OSCAR_USERNAME: text({ why: 'name of the administrator (HTTP Basic)', fallback: 'oscar' }),
+  OSCAR_PASSWORD: secret({ why: 'password of the administrator; made at the first start where it is absent', fallback: undefined }),
+  SLUICE_HOST: text({ why: 'address to listen on; the default is not reachable from other machines', fallback: '127.0.0.1' }),
+  OSCAR_SERVICE_PORT: integer({ why: 'port to listen on; 0 takes a free one', min: 0, max: 65_535, fallback: 8080 }),
+  READ_TIMEOUT: integer({ why: 'seconds a request body may take', min: 1, max: 86_400, fallback: 300 }),
+  WRITE_TIMEOUT: integer({ why: 'seconds a connection may be silent before it is closed', min: 1, max: 86_400, fallback: 300 }),
+  JOB_LISTING_LIMIT: integer({ why: 'jobs and objects on a page of the OSCAR listings', min: 1, max: 1000, fallback: 70 }),
+  SLUICE_BODY_LIMIT: integer({
+    why: 'bytes a definition or a /job body may have; files go to the object routes, which stream',
+    min: 1024,
+    max: 104_857_600,
+    fallback: 10_485_760,
+  }),
+  SLUICE_BODY_MEMORY: integer({
+    why: 'bytes that all bodies in hand may have together; past it callers get 503',
+    min: 1_048_576,
+    max: 17_179_869_184,
+    fallback: 134_217_728,
+  }),
+  OSCAR_NAME: text({ why: 'name of this installation in /system/config and on buckets', fallback: 'oscar' }),
+  OSCAR_NAMESPACE: text({ why: 'reported by /system/config', fallback: '' }),
+  OSCAR_SERVICES_NAMESPACE: text({ why: 'namespace that services report', fallback: 'oscar-svc' }),
+  OSCAR_CONTROLLER_SERVICE_ACCOUNT: text({ why: 'reported by /system/config', fallback: '' }),
+  MINIO_ENDPOINT: text({ why: 'address of the S3 server, for clients that use it directly', fallback: '' }),
+  MINIO_REGION: text({ why: 'region of the S3 server', fallback: '' }),
+  MINIO_TLS_VERIFY: boolean({ why: 'whether clients should check the S3 server’s certificate', fallback: true }),
+  MINIO_ACCESS_KEY: text({ why: 'key that /system/config gives to the administrator', fallback: '' }),
+  MINIO_SECRET_KEY: secret({ why: 'secret key that /system/config gives to the administrator', fallback: undefined }),
+} as const;
+
+/** The api's settings, units resolved. */
+export interface ApiConfig {
+  readonly host: string;
+  /** 0 takes a free port. */
+  readonly port: number;
+  readonly adminUser: string;
+  readonly adminPassword: Secret;
+  readonly version: string;
+  readonly gitCommit: string;
+  /** As Go names it: `amd64`, `arm64`. */
+  readonly architecture: string;
+  /** Empty where there is no cluster. */
+  readonly kubernetesVersion: string;
+  /** A whole request body must be in after this. */
+  readonly readTimeoutMs: number;
+  /** A connection on which nothing moves is closed after this. */
+  readonly idleTimeoutMs: number;
+  readonly jobListingLimit: number;
+  readonly bodyLimit: number;
+  /** Bytes of all bodies in hand. */
+  readonly bodyMemory: number;
+  readonly name: string;
+  readonly namespace: string;
+  readonly servicesNamespace: string;
+  readonly controllerServiceAccount: string;
+  /** The S3 server that clients may use directly; empty strings where there is none. */
+  readonly minio: {
+    readonly endpoint: string;
+    readonly verify: boolean;
+    readonly region: string;
+    readonly accessKey: string;
+    readonly secretKey: Secret | undefined;
+  };
+}
+
+/** What no variable says. */
+export interface ApiFacts {
+  /** Where `OSCAR_PASSWORD` is absent, the one that was made. */
+  readonly adminPassword: Secret;
+  readonly version: string;
+  readonly gitCommit?: string;
+  /** Node's name: `x64`. */
+  readonly arch: string;
+  readonly kubernetesVersion?: string;
+}
+
+/** Settings from variables. */
+export function apiConfig(values: ConfigOf<typeof apiVariables>, facts: ApiFacts): ApiConfig {
+  return Object.freeze({
+    host: values.SLUICE_HOST,
+    port: values.OSCAR_SERVICE_PORT,
+    adminUser: values.OSCAR_USERNAME,
+    adminPassword: facts.adminPassword,
+    version: facts.version,
+    gitCommit: facts.gitCommit ?? '',
+    architecture: facts.arch === 'x64' ? 'amd64' : facts.arch,
+    kubernetesVersion: facts.kubernetesVersion ?? '',
+    readTimeoutMs: values.READ_TIMEOUT * 1000,
+    idleTimeoutMs: values.WRITE_TIMEOUT * 1000,
+    jobListingLimit: values.JOB_LISTING_LIMIT,
+    bodyLimit: values.SLUICE_BODY_LIMIT,
+    bodyMemory: values.SLUICE_BODY_MEMORY,
+    name: values.OSCAR_NAME,
+    namespace: values.OSCAR_NAMESPACE,
+    servicesNamespace: values.OSCAR_SERVICES_NAMESPACE,
+    controllerServiceAccount: values.OSCAR_CONTROLLER_SERVICE_ACCOUNT,
+    minio: {
+      endpoint: values.MINIO_ENDPOINT,
+      verify: values.MINIO_TLS_VERIFY,
+      region: values.MINIO_REGION,
+      accessKey: values.MINIO_ACCESS_KEY,
+      secretKey: values.MINIO_SECRET_KEY,
+    },
+  });
+}

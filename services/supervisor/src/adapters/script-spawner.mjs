@@ -1,0 +1,73 @@
+// A small process that starts scripts for a big one. Starting a process copies the page tables of its parent: measured
+// 1.4 ms from a process of 45 MB and 4.5 ms from one of 105 MB, all of it with the event loop standing still. It is plain
+// JavaScript without imports of its own, so that it stays small, and it is the scripts' guardian: when its parent goes, however
+// that happens, it kills what it started.
+//
+// In, one JSON a line: {"id","program","args","env","cwd","output"} starts a script in a process group of its own with standard output and
+// error on the FIFO `output`; {"id","signal"} signals the group.
+// Out, one JSON a line: {"id","pid"} | {"id","error"}, then {"id","code","signal"} when the script itself has ended.
+import { spawn } from 'node:child_process';
+import { closeSync, constants, openSync } from 'node:fs';
+
+/** @type {Map<number, import('node:child_process').ChildProcess>} */
+const running = new Map();
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => undefined);
+
+const say = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
+
+function signalGroup(child, signal) {
+  try {
+    process.kill(-child.pid, signal);
+  } catch {
+    // The group is gone already.
+  }
+}
+
+function start({ id, program, args, env, cwd, output }) {
+  let fd;
+  let child;
+  try {
+    // Read-write, so that opening never waits for a reader that has died.
+    fd = openSync(output, constants.O_RDWR);
+    child = spawn(program, args, { env, cwd, detached: true, stdio: ['ignore', fd, fd] });
+  } catch (error) {
+    say({ id, error: error.code ?? error.message });
+    return;
+  } finally {
+    if (fd !== undefined) closeSync(fd);
+  }
+  child.once('error', (error) => {
+    if (child.pid === undefined) say({ id, error: error.code ?? error.message });
+  });
+  if (child.pid === undefined) return;
+  running.set(id, child);
+  say({ id, pid: child.pid });
+  child.once('exit', (code, signal) => {
+    running.delete(id);
+    // What the script left in its group would hold the output open and outlive its run.
+    signalGroup(child, 'SIGKILL');
+    say({ id, code, signal });
+  });
+}
+
+function handle(line) {
+  const message = JSON.parse(line);
+  if (message.program !== undefined) start(message);
+  else if (running.has(message.id)) signalGroup(running.get(message.id), message.signal);
+}
+
+let rest = '';
+process.stdin.setEncoding('utf8');
+process.stdin.on('data', (text) => {
+  const lines = (rest + text).split('\n');
+  rest = lines.pop();
+  for (const line of lines) handle(line);
+});
+function leave() {
+  for (const child of running.values()) signalGroup(child, 'SIGKILL');
+  process.exit(0);
+}
+process.stdin.on('end', leave);
+process.stdin.on('error', leave);
+process.stdout.on('error', leave);

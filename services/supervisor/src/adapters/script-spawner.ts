@@ -1,0 +1,220 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { AppError } from '@sluice/shared/errors';
+import type { Clock } from '@sluice/shared/lifecycle';
+import type { Logger } from '@sluice/shared/telemetry';
+import { createFifoPool, type Fifo } from './fifo-pool.ts';
+
+const program = fileURLToPath(new URL('script-spawner.mjs', import.meta.url));
+
+export interface SpawnRequest {
+  readonly program: string;
+  readonly args: readonly string[];
+  /** The whole environment; nothing is inherited. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd: string;
+}
+
+export interface ScriptEnd {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** A script that was started. */
+export interface SpawnedScript {
+  readonly pid: number;
+  /** Standard output and error in one, in the order they were written. */
+  readonly output: Socket;
+  /** When the script itself has ended; what it left in its group is killed by then. Rejects when it was lost. */
+  readonly ended: Promise<ScriptEnd>;
+  /** Signals the whole group. */
+  kill(signal: NodeJS.Signals): void;
+  /** Frees the output pipe; call it when the output was read to its end, or given up. */
+  release(): Promise<void>;
+}
+
+/** Starts scripts through a small process of its own; see `script-spawner.mjs` for why. */
+export interface ScriptSpawner {
+  /** @throws AppError `unavailable` when no process can be started now, `invalid_input` when this one can't be */
+  spawn(request: SpawnRequest): Promise<SpawnedScript>;
+  /** Kills all that runs. */
+  stop(): Promise<void>;
+}
+
+interface Waiting {
+  readonly started: PromiseWithResolvers<number>;
+  readonly ended: PromiseWithResolvers<ScriptEnd>;
+}
+
+interface Helper {
+  readonly child: ChildProcess;
+  readonly scripts: Map<number, Waiting>;
+  readonly gone: Promise<void>;
+}
+
+/**
+ * @param fifoFolder for output pipes, this process's own
+ * @param idleMs after which the helper process is let go while there is nothing to do
+ */
+export function createScriptSpawner(deps: {
+  fifoFolder: string;
+  clock: Clock;
+  log: Logger;
+  idleMs?: number;
+}): ScriptSpawner {
+  const fifos = createFifoPool(deps.fifoFolder);
+  const state: { helper: Helper | undefined; nextId: number; idle: AbortController | undefined } = {
+    helper: undefined,
+    nextId: 1,
+    idle: undefined,
+  };
+
+  const letGoWhenIdle = (helper: Helper): void => {
+    if (helper.scripts.size > 0 || state.helper !== helper) return;
+    state.idle?.abort();
+    const idle = new AbortController();
+    state.idle = idle;
+    deps.clock.sleep(deps.idleMs ?? 10_000, idle.signal).then(
+      () => {
+        if (helper.scripts.size > 0 || state.helper !== helper) return;
+        state.helper = undefined;
+        helper.child.stdin?.end();
+      },
+      () => undefined,
+    );
+  };
+
+  return {
+    spawn: async (request) => {
+      state.idle?.abort();
+      const fifo = await fifos.take();
+      const helper = (state.helper ??= startHelper(deps.log, (ended) => {
+        if (state.helper === ended) state.helper = undefined;
+      }));
+      const id = state.nextId;
+      state.nextId += 1;
+      return start(helper, id, request, fifo, letGoWhenIdle);
+    },
+    stop: async () => {
+      state.idle?.abort();
+      const { helper } = state;
+      state.helper = undefined;
+      helper?.child.stdin?.end();
+      await helper?.gone;
+      await fifos.close();
+    },
+  };
+}
+
+async function start(
+  helper: Helper,
+  id: number,
+  request: SpawnRequest,
+  fifo: Fifo,
+  done: (helper: Helper) => void,
+): Promise<SpawnedScript> {
+  const waiting: Waiting = { started: Promise.withResolvers(), ended: Promise.withResolvers() };
+  // Whoever started the script learns of its loss through `ended`; before that through `started`.
+  waiting.ended.promise.catch(() => undefined);
+  helper.scripts.set(id, waiting);
+  const { program: command, args, env, cwd } = request;
+  helper.child.stdin?.write(
+    `${JSON.stringify({ id, program: command, args, env, cwd, output: fifo.path })}\n`,
+  );
+  try {
+    const pid = await waiting.started.promise;
+    const output = fifo.read();
+    return {
+      pid,
+      output,
+      ended: waiting.ended.promise.finally(() => {
+        done(helper);
+      }),
+      kill: (signal) => {
+        if (helper.scripts.has(id)) helper.child.stdin?.write(`${JSON.stringify({ id, signal })}\n`);
+      },
+      release: () => (output.readableEnded ? fifo.recycle() : fifo.discard()),
+    };
+  } catch (error) {
+    helper.scripts.delete(id);
+    await fifo.discard();
+    done(helper);
+    throw error;
+  }
+}
+
+function startHelper(log: Logger, onGone: (helper: Helper) => void): Helper {
+  // Detached: a Ctrl-C at the terminal is for the server, which then ends its scripts in order.
+  const child = spawn(process.execPath, ['--max-semi-space-size=1', '--max-old-space-size=64', program], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    detached: true,
+    env: {},
+  });
+  const scripts = new Map<number, Waiting>();
+  const helper: Helper = { child, scripts, gone: once(child, 'close').then(() => undefined) };
+  readLines(child, (line) => {
+    settle(scripts, line);
+  });
+  // A write to a helper that has just died fails; its end is what counts.
+  child.stdin.on('error', () => undefined);
+  const lose = (): void => {
+    onGone(helper);
+    if (scripts.size === 0) return;
+    log.error(
+      { scripts: scripts.size, code: child.exitCode, signal: child.signalCode },
+      'script helper ended',
+    );
+    const error = new AppError('unavailable', 'The process that starts scripts ended.');
+    for (const waiting of scripts.values()) {
+      waiting.started.reject(error);
+      waiting.ended.reject(error);
+    }
+    scripts.clear();
+  };
+  child.once('error', lose);
+  child.once('close', lose);
+  return helper;
+}
+
+function readLines(child: ChildProcess, onLine: (line: string) => void): void {
+  let rest = '';
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    const lines = (rest + text).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) onLine(line);
+  });
+}
+
+interface HelperMessage {
+  readonly id: number;
+  readonly pid?: number;
+  readonly error?: string;
+  readonly code?: number | null;
+  readonly signal?: NodeJS.Signals | null;
+}
+
+function settle(scripts: Map<number, Waiting>, line: string): void {
+  const message = JSON.parse(line) as HelperMessage;
+  const waiting = scripts.get(message.id);
+  if (waiting === undefined) return;
+  if (message.error !== undefined) waiting.started.reject(spawnError(message.error));
+  else if (message.pid !== undefined) waiting.started.resolve(message.pid);
+  else {
+    scripts.delete(message.id);
+    waiting.ended.resolve({ code: message.code ?? null, signal: message.signal ?? null });
+  }
+}
+
+/** EAGAIN and ENOMEM are the machine's state of the moment; the rest is wrong with what was asked. */
+function spawnError(code: string): AppError {
+  const temporary = ['EAGAIN', 'ENOMEM', 'EMFILE', 'ENFILE', 'ENXIO'].includes(code);
+  return new AppError(
+    temporary ? 'unavailable' : 'invalid_input',
+    `The script could not be started (${code}).`,
+    {
+      details: { code },
+    },
+  );
+}

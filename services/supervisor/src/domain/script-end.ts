@@ -1,0 +1,56 @@
+import { constants } from 'node:os';
+import { AttemptStop } from './attempt-stop.ts';
+
+/** How a script's process ended. */
+export type ScriptEnd =
+  | { readonly kind: 'exited'; readonly exitCode: number }
+  /** By a signal that did not come from us. */
+  | { readonly kind: 'signalled'; readonly signal: string }
+  | { readonly kind: 'timed_out' }
+  | { readonly kind: 'cancelled' };
+
+/**
+ * Why the attempt does not go on after its script, in a sentence; undefined after exit code 0. Unlike in OSCAR (§7.5, §10.25) a
+ * script that fails is a failed run, and nothing of it is uploaded.
+ * @param lastLines what the script printed last; may be empty
+ */
+export function stopForScript(end: ScriptEnd, timeoutMs: number, lastLines: string): AttemptStop | undefined {
+  const tail = lastLines === '' ? '' : `; its last lines:\n${lastLines}`;
+  switch (end.kind) {
+    case 'exited': {
+      if (end.exitCode === 0) return undefined;
+      const message = `the script ended with exit code ${end.exitCode}${hint(end.exitCode)}${tail}`;
+      return new AttemptStop('script_failed', message, { exitCode: end.exitCode });
+    }
+    case 'signalled': {
+      const exitCode = 128 + (signalNumbers[end.signal] ?? 0);
+      const reason = end.signal === 'SIGKILL' ? ' (the machine may have run out of memory)' : '';
+      const message = `the script was ended by ${end.signal}${reason}${tail}`;
+      return new AttemptStop('script_killed', message, { exitCode });
+    }
+    case 'timed_out':
+      return new AttemptStop('timed_out', `the script ran longer than ${seconds(timeoutMs)} and was ended${tail}`);
+    case 'cancelled':
+      return new AttemptStop('cancelled', 'cancelled', { result: 'cancelled' });
+  }
+}
+
+/** Numbers of the signals, for exit codes as a shell gives them (128 + number). */
+const signalNumbers: Readonly<Record<string, number>> = constants.signals;
+
+function hint(exitCode: number): string {
+  switch (exitCode) {
+    case 126:
+      return ' (a command in it could not be run)';
+    case 127:
+      return ' (a command in it was not found)';
+    case 137:
+      return ' (a program in it was ended by SIGKILL: the machine may have run out of memory)';
+    default:
+      return '';
+  }
+}
+
+function seconds(milliseconds: number): string {
+  return `${Math.round(milliseconds / 100) / 10} s`;
+}
