@@ -57,5 +57,5 @@ test(`${files} files, five kills: every file has one outcome and one output`, as
   for (const [i, name] of names.entries())
     expect(await readFile(join(output, name), 'utf8')).toBe(content(i));
   expect(await readdir(join(data, 'tmp'))).toEqual([]);
-  expect(await readdir(join(data, 'work'))).toEqual([]);
-});
+  expect((await readdir(join(data, 'work'))).filter((name) => !name.startsWith('.'))).toEqual([]);
+}, 500_000);

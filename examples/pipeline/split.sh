@@ -10,6 +10,10 @@ fail() { # CODE MESSAGE
   printf 'pipeline-split: %s\n' "$2" >&2
   exit "$1"
 }
+not_written() { # STATUS; awk says 3 when it has refused the input and told why
+  [ "$1" -ne 3 ] || exit 3
+  fail 1 "the parts could not be written to the end"
+}
 
 input=$INPUT_FILE_PATH
 out=$TMP_OUTPUT_DIR
@@ -20,18 +24,19 @@ NAME=${base%.*}
 GROUP_COLUMN=${GROUP_COLUMN:-station}
 MAX_GROUPS=${MAX_GROUPS:-1000}
 case $MAX_GROUPS in
-'' | 0* | *[!0-9]* | ??????*) fail 2 "MAX_GROUPS must be a whole number from 1 to 99999, not \"$MAX_GROUPS\"" ;;
+'' | 0* | *[!0-9]* | ?????*) fail 2 "MAX_GROUPS must be a whole number from 1 to 9999, not \"$MAX_GROUPS\"" ;;
 esac
+[ -d "$out" ] || fail 1 "there is no folder for the output"
 [ -f "$input" ] || fail 3 "the input is not a file"
 
 # Parts grow under a hidden folder and are moved when all is well: half a part would start a run of its own downstream.
-# The service's suffix list keeps the folder's files, which have no ending, out should this be killed half-way.
+# Should this be killed half-way, the service's suffix list keeps what is in the folder out.
 work=$out/.pipeline-split
 rm -rf "$work"
 mkdir "$work"
 trap 'rm -rf "$work"' EXIT
 trap 'exit 143' HUP INT TERM
-export NAME GROUP_COLUMN MAX_GROUPS WORK="$work" OUT="$out"
+export NAME GROUP_COLUMN MAX_GROUPS WORK="$work"
 
 # Rows by station, each station's in their old order: one part is open at a time, however many there are.
 # shellcheck disable=SC2016 # the dollar signs are awk's
@@ -47,14 +52,14 @@ function tidy(text) {
   return text
 }
 { sub(/\r$/, "") }
-!columns && /^\357\273\277/ { sub(/^\357\273\277/, "") }
+!columns { sub(/^\357\273\277/, "") }
 /^[ \t]*$/ { next }
 /"/ { refuse("quoted fields are not supported") }
 !columns {
   for (i = 1; i <= NF; i++) if (tidy($i) == ENVIRON["GROUP_COLUMN"]) column = i
   if (!column) refuse("there is no column \"" ENVIRON["GROUP_COLUMN"] "\" in the header")
   columns = NF
-  print $0 > (ENVIRON["WORK"] "/header")
+  printf "\t0\t%s\n", $0 # no station: sorts first
   next
 }
 NF != columns { refuse("it has " NF " fields, the header has " columns) }
@@ -69,25 +74,31 @@ NF != columns { refuse("it has " NF " fields, the header has " columns) }
     owner[file] = group
   }
   if (owner[file] != group) refuse("\"" group "\" and \"" owner[file] "\" would share a file")
+  rows++
   printf "%s\t%d\t%s\n", file, NR, $0
 }
 END {
-  if (!stopped && !columns) {
+  if (stopped) exit 3
+  if (!columns) {
     print "pipeline-split: the file is empty: a header line is needed" > "/dev/stderr"
     exit 3
   }
-}' <"$input" >"$work/rows"
+  printf "%d %d\n", rows, groups > (ENVIRON["WORK"] "/totals")
+}' <"$input" >"$work/rows" || not_written $?
 
-sort -t "$(printf '\t')" -k 1,1 -k 2,2n "$work/rows" >"$work/sorted"
+sort -t "$(printf '\t')" -k 1,1 -k 2,2n "$work/rows" >"$work/sorted" || not_written $?
 
 # shellcheck disable=SC2016
 awk '
-BEGIN { getline header < (ENVIRON["WORK"] "/header") }
 {
   first = index($0, "\t")
   file = substr($0, 1, first - 1)
   rest = substr($0, first + 1)
   row = substr(rest, index(rest, "\t") + 1)
+  if (file == "") {
+    header = row
+    next
+  }
   if (file != open) {
     if (open != "") close(path)
     open = file
@@ -97,7 +108,16 @@ BEGIN { getline header < (ENVIRON["WORK"] "/header") }
   }
   print row > path
 }
-END { if (open != "") close(path) }' "$work/sorted" >"$work/names"
+END { if (open != "") close(path) }' <"$work/sorted" >"$work/names" || not_written $?
+
+# busybox' awk and sort report no failed write: a full disk shows in the totals only.
+rows=-1 groups=0
+read -r rows groups <"$work/totals" || :
+lines=$(find "$work" -name 'part.*' -exec cat {} + | wc -l)
+case "$((lines)) $(($(wc -l <"$work/names")))" in
+"$((rows + groups)) $groups") ;;
+*) not_written 1 ;;
+esac
 
 number=0
 while IFS= read -r file; do

@@ -27,13 +27,15 @@ name=${base%.*}
 [ -n "$name" ] || name=$base # ".notes" is all ending
 shown=$(printf '%s' "$base" | tr '\000-\037\177' '?')
 [ "${#name}" -le 243 ] || fail 2 "the name \"$shown\" is too long for \"-summary.txt\" to be added"
+[ -d "$out" ] || fail 1 "there is no folder for the output"
 [ -f "$input" ] || fail 3 "\"$shown\" is not a file"
 
 # Hidden names without a known ending: should this be killed half-way, the service's suffix list keeps them out.
 counts=$out/.word-count.counts
 summary=$out/.word-count.summary
 broken=$out/.word-count.broken
-trap 'rm -f "$counts" "$summary" "$broken"' EXIT
+export WORDS_TOTAL="$out/.word-count.total"
+trap 'rm -f "$counts" "$summary" "$broken" "$WORDS_TOTAL"' EXIT
 trap 'exit 143' HUP INT TERM
 rm -f "$broken"
 
@@ -78,7 +80,9 @@ BEGIN { most = ENVIRON["WORD_COUNT_MAX"] + 0 }
   for (i = 1; i <= parts; i++) add(part[i])
 }
 END {
-  if (!stopped) for (word in seen) printf "%s\t%d\n", word, seen[word]
+  if (stopped) exit 3
+  for (word in seen) printf "%s\t%d\n", word, seen[word]
+  print distinct + 0 > ENVIRON["WORDS_TOTAL"]
 }'
 
 # One word a line; none over 999 bytes, so that memory stays small whatever the file holds.
@@ -91,6 +95,10 @@ if [ "$status" -ne 0 ] || [ -e "$broken" ]; then
   grep -qx 3 "$broken" 2>/dev/null && exit 3 # awk has said why
   fail 1 "\"$shown\" was not counted to the end"
 fi
+# busybox' awk and sort report no failed write: a full disk shows in the number of lines only.
+different=none
+read -r different <"$WORDS_TOTAL" || :
+[ "$(($(wc -l <"$counts")))" = "$different" ] || fail 1 "the table could not be written to the end"
 
 # shellcheck disable=SC2016
 SHOWN=$shown LINES_IN=$lines BYTES_IN=$bytes awk -F '\t' '
@@ -99,7 +107,8 @@ NR <= 5 { top = top (NR > 1 ? ", " : "") $1 " (" $2 ")" }
 END {
   printf "file: %s\nbytes: %s\nlines: %s\n", ENVIRON["SHOWN"], ENVIRON["BYTES_IN"], ENVIRON["LINES_IN"]
   printf "words: %d\ndifferent words: %d\nmost frequent: %s\n", words, NR, NR ? top : "none"
-}' "$counts" >"$summary"
+}' <"$counts" >"$summary"
+[ "$(($(wc -l <"$summary")))" -eq 6 ] || fail 1 "the summary could not be written to the end"
 
 mv "$counts" "$out/$name.tsv"
 mv "$summary" "$out/$name-summary.txt"

@@ -1,5 +1,5 @@
 import { availableParallelism, totalmem } from 'node:os';
-import { integer, oneOf, secret, text, type ConfigOf, type Variable } from '@sluice/shared/config';
+import { integer, oneOf, text, type Variable } from '@sluice/shared/config';
 import { parseQuantity } from '@sluice/shared/contracts';
 
 /** A Kubernetes quantity in a range. */
@@ -29,10 +29,6 @@ export const standaloneVariables = {
     why: 'The folder that holds buckets, database, logs and the password.',
     fallback: './data',
   }),
-  SLUICE_HOST: text({
-    why: "Address to listen on. Anything but this machine needs a trusted network: scripts run with this user's rights.",
-    fallback: '127.0.0.1',
-  }),
   SLUICE_PUBLIC_URL: text({
     why: 'Address that presigned URLs begin with, where clients reach the server by another one than it listens on.',
     fallback: undefined,
@@ -57,19 +53,12 @@ export const standaloneVariables = {
     max: 1_073_741_824,
     fallback: 10_485_760,
   }),
-  OSCAR_USERNAME: text({ why: 'Name of the administrator.', fallback: 'oscar' }),
-  OSCAR_PASSWORD: secret({
-    why: 'Password of the administrator; without it one is made at the first start and kept in the data folder.',
-    fallback: undefined,
-  }),
+  SLUICE_SHELL: text({ why: 'The program that runs scripts: a POSIX shell.', fallback: '/bin/sh' }),
 };
-
-export type StandaloneConfig = ConfigOf<typeof standaloneVariables>;
 
 /** Variables that choose an adapter which this version has no code for: refused instead of ignored, since files would go elsewhere than asked. */
 export const unsupportedVariables: Readonly<Record<string, string>> = {
   NATS_URL: 'the bus is the database in the data folder',
   REDIS_URL: 'the run ledger is the database in the data folder',
   MINIO_ENDPOINT: 'buckets are folders in the data folder',
-  KUBECONFIG_PATH: 'scripts run as processes of this machine',
 };

@@ -195,7 +195,7 @@ async function writeAll(outputDir, files) {
     for (const [index, file] of files.entries()) await writeFile(paths[index] ?? '', file.data);
   } catch (error) {
     // Half a picture in the output folder would be uploaded as if it were one.
-    await Promise.all(paths.map((path) => rm(path, { force: true })));
+    await Promise.allSettled(paths.map((path) => rm(path, { force: true })));
     throw error;
   }
 }

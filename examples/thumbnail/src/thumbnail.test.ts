@@ -101,8 +101,8 @@ describe('makeThumbnails', () => {
   });
 
   test('keeps transparency', async () => {
-    await makeThumbnails(sample('leaf.png'), outputDir, defaults);
-    for (const name of ['leaf-small.png', 'leaf-grey.png']) {
+    await makeThumbnails(sample('badge.png'), outputDir, defaults);
+    for (const name of ['badge-small.png', 'badge-grey.png']) {
       const picture = sharp(join(outputDir, name));
       expect(await picture.metadata()).toMatchObject({ format: 'png', hasAlpha: true });
       const corner = await picture
@@ -115,10 +115,10 @@ describe('makeThumbnails', () => {
   });
 
   test('gives the same bytes each time, so that a second delivery changes nothing', async () => {
-    await makeThumbnails(sample('leaf.png'), outputDir, defaults);
-    const first = await readFile(join(outputDir, 'leaf-small.png'));
-    await makeThumbnails(sample('leaf.png'), outputDir, defaults);
-    expect(await readFile(join(outputDir, 'leaf-small.png'))).toEqual(first);
+    await makeThumbnails(sample('badge.png'), outputDir, defaults);
+    const first = await readFile(join(outputDir, 'badge-small.png'));
+    await makeThumbnails(sample('badge.png'), outputDir, defaults);
+    expect(await readFile(join(outputDir, 'badge-small.png'))).toEqual(first);
   });
 
   test.each(['jpeg', 'png', 'webp', 'gif', 'tiff', 'avif'] as const)(
@@ -202,9 +202,9 @@ describe('makeThumbnails', () => {
   });
 
   test('leaves nothing behind when the second picture cannot be written', async () => {
-    await mkdir(join(outputDir, 'leaf-grey.png', 'in-the-way'), { recursive: true });
-    await expect(makeThumbnails(sample('leaf.png'), outputDir, defaults)).rejects.toThrow(/EISDIR/);
-    expect(await readdir(outputDir)).toEqual(['leaf-grey.png']);
+    await mkdir(join(outputDir, 'badge-grey.png', 'in-the-way'), { recursive: true });
+    await expect(makeThumbnails(sample('badge.png'), outputDir, defaults)).rejects.toThrow(/EISDIR/);
+    expect(await readdir(outputDir)).toEqual(['badge-grey.png']);
   });
 });
 
@@ -255,7 +255,7 @@ describe('script.sh', () => {
   });
 
   test('fails with code 1 on a folder that cannot be written', async () => {
-    const { status, stderr } = await run(sample('leaf.png'), { TMP_OUTPUT_DIR: join(folder, 'missing') });
+    const { status, stderr } = await run(sample('badge.png'), { TMP_OUTPUT_DIR: join(folder, 'missing') });
     expect([status, stderr.includes('ENOENT')]).toEqual([1, true]);
   });
 });

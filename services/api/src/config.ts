@@ -3,12 +3,33 @@ import { boolean, integer, secret, text, type ConfigOf, type Secret } from '@slu
 /** The api's variables: OSCAR's names (OSCAR §8). What OSCAR would invent is empty here: what is absent is reported as absent. */
 export const apiVariables = {
   OSCAR_USERNAME: text({ why: 'name of the administrator (HTTP Basic)', fallback: 'oscar' }),
-  OSCAR_PASSWORD: secret({ why: 'password of the administrator; made at the first start where it is absent', fallback: undefined }),
-  SLUICE_HOST: text({ why: 'address to listen on; the default is not reachable from other machines', fallback: '127.0.0.1' }),
-  OSCAR_SERVICE_PORT: integer({ why: 'port to listen on; 0 takes a free one', min: 0, max: 65_535, fallback: 8080 }),
+  OSCAR_PASSWORD: secret({
+    why: 'password of the administrator; made at the first start where it is absent',
+    fallback: undefined,
+  }),
+  SLUICE_HOST: text({
+    why: 'address to listen on; the default is not reachable from other machines',
+    fallback: '127.0.0.1',
+  }),
+  OSCAR_SERVICE_PORT: integer({
+    why: 'port to listen on; 0 takes a free one',
+    min: 0,
+    max: 65_535,
+    fallback: 8080,
+  }),
   READ_TIMEOUT: integer({ why: 'seconds a request body may take', min: 1, max: 86_400, fallback: 300 }),
-  WRITE_TIMEOUT: integer({ why: 'seconds a connection may be silent before it is closed', min: 1, max: 86_400, fallback: 300 }),
-  JOB_LISTING_LIMIT: integer({ why: 'jobs and objects on a page of the OSCAR listings', min: 1, max: 1000, fallback: 70 }),
+  WRITE_TIMEOUT: integer({
+    why: 'seconds a connection may be silent before it is closed',
+    min: 1,
+    max: 86_400,
+    fallback: 300,
+  }),
+  JOB_LISTING_LIMIT: integer({
+    why: 'jobs and objects on a page of the OSCAR listings',
+    min: 1,
+    max: 1000,
+    fallback: 70,
+  }),
   SLUICE_BODY_LIMIT: integer({
     why: 'bytes a definition or a /job body may have; files go to the object routes, which stream',
     min: 1024,
@@ -27,9 +48,15 @@ export const apiVariables = {
   OSCAR_CONTROLLER_SERVICE_ACCOUNT: text({ why: 'reported by /system/config', fallback: '' }),
   MINIO_ENDPOINT: text({ why: 'address of the S3 server, for clients that use it directly', fallback: '' }),
   MINIO_REGION: text({ why: 'region of the S3 server', fallback: '' }),
-  MINIO_TLS_VERIFY: boolean({ why: 'whether clients should check the S3 server’s certificate', fallback: true }),
+  MINIO_TLS_VERIFY: boolean({
+    why: 'whether clients should check the S3 server’s certificate',
+    fallback: true,
+  }),
   MINIO_ACCESS_KEY: text({ why: 'key that /system/config gives to the administrator', fallback: '' }),
-  MINIO_SECRET_KEY: secret({ why: 'secret key that /system/config gives to the administrator', fallback: undefined }),
+  MINIO_SECRET_KEY: secret({
+    why: 'secret key that /system/config gives to the administrator',
+    fallback: undefined,
+  }),
 } as const;
 
 /** The api's settings, units resolved. */

@@ -29,6 +29,8 @@ export interface ApiClient {
   send(request: ApiRequest): Promise<HttpReply>;
   /** The reply's JSON. */
   json(request: ApiRequest): Promise<unknown>;
+  /** The reply's JSON, or undefined where the server has no such thing (404). */
+  find(request: ApiRequest): Promise<unknown>;
   /** The reply's body is not wanted. */
   done(request: ApiRequest): Promise<HttpReply>;
 }
@@ -56,16 +58,16 @@ export function createApiClient(deps: ApiDeps): ApiClient {
     if (isSuccess(reply.status) || request.accept?.includes(reply.status) === true) return reply;
     throw answerError(deps.connection, reply, await readText(reply.body, maxErrorBytes, deps.signal));
   };
+  const find = async (request: ApiRequest): Promise<unknown> => {
+    const text = await readWhole(deps, send, { ...request, accept: [404] });
+    return text === undefined ? undefined : parseJson(request, text);
+  };
   return {
     send,
+    find,
     json: async (request) => {
-      const reply = await send(request);
-      const text = await readText(reply.body, maxJsonBytes, deps.signal);
-      try {
-        return JSON.parse(text);
-      } catch {
-        throw strangeAnswer(`${request.path} gave no JSON`);
-      }
+      const text = await readWhole(deps, send, request);
+      return parseJson(request, text ?? '');
     },
     done: async (request) => {
       const reply = await send(request);
@@ -73,6 +75,34 @@ export function createApiClient(deps: ApiDeps): ApiClient {
       return reply;
     },
   };
+}
+
+function parseJson(request: ApiRequest, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw strangeAnswer(`${request.path} gave no JSON`);
+  }
+}
+
+/**
+ * The body of an answer, undefined after an accepted 404; asked for again when the connection broke before its end, where that is
+ * harmless.
+ */
+async function readWhole(
+  deps: ApiDeps,
+  send: ApiClient['send'],
+  request: ApiRequest,
+): Promise<string | undefined> {
+  for (let tries = 1; ; tries += 1) {
+    const reply = await send(request);
+    try {
+      const text = await readText(reply.body, maxJsonBytes, deps.signal);
+      return reply.status === 404 ? undefined : text;
+    } catch (error) {
+      if (!(error instanceof BrokenAnswer) || request.method !== 'GET' || tries >= 3) throw error;
+    }
+  }
 }
 
 function isSuccess(status: number): boolean {
@@ -149,7 +179,7 @@ function bodyOf(body: Uint8Array | string | StreamBody): Uint8Array | StreamBody
 function queryText(query: ApiRequest['query']): string {
   const given = Object.entries(query ?? {}).filter(([, value]) => value !== undefined);
   if (given.length === 0) return '';
-  return `?${new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString()}`;
+  return `?${new URLSearchParams(given.map(([name, value]): [string, string] => [name, String(value)])).toString()}`;
 }
 
 /** A key as part of a path: every segment percent-encoded, slashes kept. @throws CliError for a name that is not Unicode */

@@ -258,16 +258,6 @@ describe('errors', () => {
     );
   });
 
-  it('refuses two services of one name', () => {
-    const service = (cluster: string) => `  - ${cluster}: {name: demo, image: i, script: a.sh}\n`;
-    expect(problemsOf(`functions:\n  oscar:\n${service('a')}${service('a')}`)).toEqual([
-      'fdl.yaml:4:8: functions.oscar[1].a: the service "demo" is already at fdl.yaml:3:8',
-    ]);
-    expect(problemsOf(`functions:\n  oscar:\n${service('a')}${service('b')}`)[0]).toContain(
-      'choose one with --cluster',
-    );
-  });
-
   it('wants name, image and script', () => {
     expect(problemsOf('functions: {oscar: [a: {memory: 1Gi}]}')).toEqual([
       'fdl.yaml:1:24: functions.oscar[0].a.name: is missing',

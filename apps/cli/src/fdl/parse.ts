@@ -63,28 +63,8 @@ export function parseFdl(file: string, bytes: Uint8Array, readScript: ReadScript
       },
     ];
   });
-  const problems = [...document.problems, ...doubles(services)];
-  if (problems.length > 0) throw new FdlError(sorted(problems));
+  if (document.problems.length > 0) throw new FdlError(sorted(document.problems));
   return { services, warnings: sorted(document.warnings) };
-}
-
-/** Services of one name: the second would overwrite the first. Faults name both places. */
-export function doubles(services: readonly FdlService[]): FdlProblem[] {
-  const first = new Map<string, FdlService>();
-  return services.flatMap((service) => {
-    const { name } = service.document;
-    const other = first.get(name);
-    if (other === undefined) {
-      first.set(name, service);
-      return [];
-    }
-    const { file, line, column } = service;
-    const where = `${other.file}:${other.line}:${other.column}`;
-    const message = `the service "${name}" is already at ${where}`;
-    const hint =
-      other.document.cluster_id === service.document.cluster_id ? '' : '; choose one with --cluster';
-    return [{ file, line, column, path: service.path, message: message + hint }];
-  });
 }
 
 function sorted(problems: readonly FdlProblem[]): FdlProblem[] {

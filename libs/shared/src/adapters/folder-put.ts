@@ -49,7 +49,7 @@ async function checkBefore(deps: PutDeps, place: ObjectPlace, conditions: Condit
   const directory = await openForReading(deps.directories, deps.roots, place);
   try {
     const current = directory === undefined ? undefined : await lookAt(directory, place.name);
-    checkTarget(place, current);
+    checkTarget(current);
     checkConditions(place, current, conditions);
   } finally {
     await directory?.release();
@@ -65,7 +65,8 @@ async function commit(deps: PutDeps, place: ObjectPlace, file: TempFile, options
         await directory.sync();
         return head;
       } catch (error) {
-        if (systemCode(error) !== 'ENOENT') throw error;
+        // The folder went away, or one took the object's name: what `checkTarget` says of it comes with the next look.
+        if (!['ENOENT', 'EISDIR', 'ENOTDIR'].includes(systemCode(error) ?? '')) throw error;
         if (tries === maxTries) throw vanished(error);
       } finally {
         await directory.release();
@@ -87,7 +88,7 @@ async function moveInto(
 ): Promise<ObjectHead> {
   const { bucket, key, name } = place;
   const current = await lookAt(directory, name);
-  checkTarget(place, current);
+  checkTarget(current);
   checkConditions(place, current, options);
   const usual = defaultContentType(key);
   const { contentType = usual, metadata = {} } = options;
@@ -116,14 +117,14 @@ async function linkNew(place: ObjectPlace, file: TempFile, path: string): Promis
     await rename(file.path, path);
     return;
   }
-  await unlink(file.path);
+  await unlessCode(['ENOENT'], async () => unlink(file.path));
 }
 
 async function lookAt(directory: Directory, name: string): Promise<BigIntStats | undefined> {
   return unlessCode(['ENOENT'], async () => lstat(directory.path(name), { bigint: true }));
 }
 
-function checkTarget(place: ObjectPlace, current: BigIntStats | undefined): void {
+function checkTarget(current: BigIntStats | undefined): void {
   if (current === undefined || current.isFile()) return;
   const is = current.isDirectory() ? 'a folder' : current.isSymbolicLink() ? 'a link' : 'something that is no file';
   throw new AppError('invalid_input', `The object key is the name of ${is} in this bucket.`, { field: 'key' });
@@ -156,14 +157,14 @@ async function putMarker(
     const directory = await openForWriting(deps.directories, deps.roots, place);
     try {
       const before = await lookAt(directory, place.name);
-      if (before !== undefined && !before.isDirectory()) {
-        throw new AppError('invalid_input', 'The folder marker has the name of a file in this bucket.', { field: 'key' });
-      }
       checkConditions(place, before, options);
       if (before === undefined) await unlessCode(['EEXIST'], async () => mkdir(directory.path(place.name)));
       await directory.sync();
       const stats = await lookAt(directory, place.name);
       if (stats === undefined) throw noObject(place.bucket, place.key);
+      if (!stats.isDirectory()) {
+        throw new AppError('invalid_input', 'The folder marker has the name of a file in this bucket.', { field: 'key' });
+      }
       return { ...infoOf(place.bucket, place.key, stats), contentType: defaultContentType(place.key), metadata: {} };
     } finally {
       await directory.release();

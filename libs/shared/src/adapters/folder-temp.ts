@@ -39,6 +39,7 @@ export function createTempFiles(root: string): TempFiles {
         await writeBody(handle, body, options);
         const stats = await stamps.settle(handle);
         await handle.sync();
+        if (options.signal?.aborted === true) throw cancelled(options.signal.reason);
         return await use({ path, handle, stats });
       } catch (error) {
         await unlessCode(['ENOENT'], async () => unlink(path));
@@ -59,7 +60,8 @@ function createStamps(): { settle(handle: FileHandle): Promise<BigIntStats> } {
   return {
     settle: async (handle) => {
       const stats = await handle.stat({ bigint: true });
-      if (stats.mtimeNs > last) {
+      // Where the machine's clock was set back, times follow it.
+      if (stats.mtimeNs > last || last - stats.mtimeNs > 1_000_000_000n) {
         last = stats.mtimeNs;
         return stats;
       }
@@ -100,30 +102,51 @@ async function writeStream(handle: FileHandle, body: Readable, options: PutOptio
     waitingBytes = 0;
     if (bytes !== undefined) await writeBytes(handle, bytes);
   };
-  for await (const chunk of chunksOf(body, options.signal)) {
+  await forEachChunk(body, options.signal, async (chunk) => {
     size += chunk.length;
     if (options.size !== undefined && size > options.size) throw wrongSize(options.size, `more than ${options.size}`);
     waiting.push(chunk);
     waitingBytes += chunk.length;
     if (waitingBytes >= gatherBytes) await flush();
-  }
+  });
   await flush();
   return size;
 }
 
-/** A body's chunks. A body that breaks off is the sender's doing; it is left undestroyed when we stop, so that an answer can still be sent. */
-async function* chunksOf(body: Readable, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
-  const stop = (): void => {
-    body.destroy(cancelled(signal?.reason));
-  };
+/**
+ * Takes a body's chunks in turn. When the signal stops it, it does not wait for the body, which may hang just then.
+ * When `take` throws, the body is left undestroyed, so that an answer can still be sent over a request's connection.
+ */
+async function forEachChunk(
+  body: Readable,
+  signal: AbortSignal | undefined,
+  take: (chunk: Uint8Array) => Promise<void>,
+): Promise<void> {
   if (signal?.aborted === true) throw cancelled(signal.reason);
+  let interrupt = (_error: AppError): void => {};
+  const stop = (): void => {
+    const error = cancelled(signal?.reason);
+    interrupt(error);
+    body.destroy(error);
+  };
   signal?.addEventListener('abort', stop, { once: true });
+  const chunks = body.iterator({ destroyOnReturn: false });
   try {
-    for await (const chunk of body.iterator({ destroyOnReturn: false })) {
-      yield typeof chunk === 'string' ? Buffer.from(chunk) : (chunk as Uint8Array);
+    for (;;) {
+      const { promise, resolve, reject } = Promise.withResolvers<IteratorResult<unknown>>();
+      interrupt = reject;
+      chunks.next().then(resolve, (error: unknown) => {
+        reject(isAppError(error) ? error : brokenOff(error));
+      });
+      const step = await promise;
+      if (step.done === true) return;
+      try {
+        await take(typeof step.value === 'string' ? Buffer.from(step.value) : (step.value as Uint8Array));
+      } catch (error) {
+        await chunks.return?.(undefined);
+        throw error;
+      }
     }
-  } catch (error) {
-    throw isAppError(error) ? error : brokenOff(error);
   } finally {
     signal?.removeEventListener('abort', stop);
   }

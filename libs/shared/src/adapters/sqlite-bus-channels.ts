@@ -61,8 +61,12 @@ export interface ChannelOptions {
 /** Loads all channels of the namespace; commands get theirs at once, so that publishing never has to make one. */
 export function createChannels(options: ChannelOptions): Channels {
   const { db, namespace } = options;
-  const insert = db.prepare('INSERT INTO bus_channels (namespace, name, reader) VALUES (?, ?, ?) ON CONFLICT DO NOTHING');
-  const select = db.prepare<{ id: number }>('SELECT id FROM bus_channels WHERE namespace = ? AND name = ? AND reader = ?');
+  const insert = db.prepare(
+    'INSERT INTO bus_channels (namespace, name, reader) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
+  );
+  const select = db.prepare<{ id: number }>(
+    'SELECT id FROM bus_channels WHERE namespace = ? AND name = ? AND reader = ?',
+  );
   const known = new Map<number, Channel>();
   const byName = new Map<string, Channel[]>();
 
@@ -92,7 +96,10 @@ export function createChannels(options: ChannelOptions): Channels {
     remove: async (channel) => {
       await removeChannel(db, channel);
       known.delete(channel.id);
-      byName.set(channel.name, (byName.get(channel.name) ?? []).filter((other) => other !== channel));
+      byName.set(
+        channel.name,
+        (byName.get(channel.name) ?? []).filter((other) => other !== channel),
+      );
     },
     events: () => [...known.values()].filter((channel) => channel.reader !== ''),
     counts: (transaction) => transaction.stage(stage),
@@ -117,8 +124,12 @@ interface ChannelRow {
 
 function loadChannels(options: ChannelOptions): readonly Channel[] {
   const { db, namespace } = options;
-  const insert = db.prepare('INSERT INTO bus_channels (namespace, name, reader) VALUES (?, ?, ?) ON CONFLICT DO NOTHING');
-  const select = db.prepare<ChannelRow>('SELECT id, name, reader FROM bus_channels WHERE namespace = ? ORDER BY id');
+  const insert = db.prepare(
+    'INSERT INTO bus_channels (namespace, name, reader) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
+  );
+  const select = db.prepare<ChannelRow>(
+    'SELECT id, name, reader FROM bus_channels WHERE namespace = ? ORDER BY id',
+  );
   const rows = db.writeNow(() => {
     for (const [name, contract] of Object.entries(catalogue)) {
       if (contract.kind === 'cmd') insert.run(namespace, name, '');
@@ -147,7 +158,11 @@ function freeMessages({ db, namespace, time }: ChannelOptions): void {
   db.prepare(`UPDATE bus_messages SET held_until = NULL WHERE held_until = 0 AND ${mine}`).run(namespace);
   // The machine's clock may have been set back since: nobody waits longer than was asked for.
   const latest = Math.ceil(time()) + longestDelayMs;
-  db.prepare(`UPDATE bus_messages SET held_until = ? WHERE held_until > ? AND ${mine}`).run(latest, latest, namespace);
+  db.prepare(`UPDATE bus_messages SET held_until = ? WHERE held_until > ? AND ${mine}`).run(
+    latest,
+    latest,
+    namespace,
+  );
 }
 
 function loadCounts(db: Database, channels: ReadonlyMap<number, Channel>): void {

@@ -1,10 +1,12 @@
-import type { ConsumerSpec, Delivery, MessageHandler, Subscription, WorkQueue } from '../bus/index.ts';
+import type { ConsumerSpec, MessageHandler, Subscription, WorkQueue } from '../bus/index.ts';
 import { catalogue, type MessageName } from '../contracts/index.ts';
-import { AppError, isAppError, messageOf } from '../errors/index.ts';
+import { AppError } from '../errors/index.ts';
 import type { Clock } from '../lifecycle/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 import type { Channel, Channels } from './sqlite-bus-channels.ts';
-import type { Holder, Leases, Terms, Want } from './sqlite-bus-leases.ts';
+import type { Terms } from './sqlite-bus-delivery.ts';
+import { drain, type Member, type Pool, pump } from './sqlite-bus-handlers.ts';
+import type { Leases } from './sqlite-bus-leases.ts';
 
 export interface Consumers {
   subscribe(spec: ConsumerSpec, handler: MessageHandler): Promise<Subscription>;
@@ -27,90 +29,107 @@ export interface ConsumersOptions {
 }
 
 /** A durable reader with at least one user: a subscription, or a work queue. */
-interface Consumer extends Holder {
-  terms: Terms;
+interface Consumer extends Pool {
   readonly kind: 'subscription' | 'work queue';
-  readonly channels: readonly Channel[];
-  readonly members: Member[];
+  /** Who wants to hear of arrivals. */
   readonly listeners: Set<() => void>;
   /** Work queues that are open. */
   queues: number;
-  /** The fetch under way. */
-  pumping: Promise<void> | undefined;
   announcing: boolean;
-}
-
-/** One subscription of a durable reader. */
-interface Member {
-  readonly handler: MessageHandler;
-  readonly running: Map<Promise<void>, Delivery>;
 }
 
 const defaultMaxAttempts = 8;
 const defaultLeaseMs = 30_000;
 
 export function createConsumers(options: ConsumersOptions): Consumers {
-  const consumers = new Map<string, Consumer>();
-  const readers = new Map<Channel, Consumer>();
-
-  const join = async (spec: ConsumerSpec, kind: Consumer['kind']): Promise<Consumer> => {
-    const terms = termsOf(spec);
-    const channels: Channel[] = [];
-    for (const name of new Set(spec.names)) {
-      channels.push(await options.channels.open(name, catalogue[name].kind === 'cmd' ? '' : spec.durable));
-    }
-    const consumer = consumers.get(spec.durable) ?? newConsumer(terms, kind, channels, options);
-    checkShared(consumer, kind, channels, readers);
-    consumers.set(spec.durable, consumer);
-    consumer.terms = terms;
-    for (const channel of channels) {
-      readers.set(channel, consumer);
-      channel.wake = () => arrived(consumer, options);
-    }
-    return consumer;
-  };
-  const leave = (consumer: Consumer): void => {
-    if (consumer.members.length > 0 || consumer.queues > 0) return;
-    consumers.delete(consumer.terms.durable);
-    for (const channel of consumer.channels) {
-      if (readers.get(channel) !== consumer) continue;
-      readers.delete(channel);
-      channel.wake = () => undefined;
+  const registry = createRegistry(options);
+  const drainMember = async (consumer: Consumer, member: Member, timeoutMs: number): Promise<void> => {
+    try {
+      await drain(consumer, member, timeoutMs, options);
+    } finally {
+      registry.leave(consumer);
     }
   };
 
   return {
     subscribe: async (spec, handler) => {
-      const consumer = await join(spec, 'subscription');
+      const consumer = await registry.join(spec, 'subscription');
       const member: Member = { handler, running: new Map() };
       consumer.members.push(member);
       arrived(consumer, options);
-      return { drain: async (timeoutMs) => drain(consumer, member, timeoutMs, { ...options, leave }) };
+      return { drain: async (timeoutMs) => drainMember(consumer, member, timeoutMs) };
     },
     workQueue: async ({ name, ...spec }) => {
-      const consumer = await join({ ...spec, names: [name] }, 'work queue');
+      if (Object.hasOwn(catalogue, name) && catalogue[name].kind !== 'cmd') {
+        throw new AppError('invalid_input', `${name} is an event: subscribe to it.`, { field: 'name' });
+      }
+      const consumer = await registry.join({ ...spec, names: [name] }, 'work queue');
       consumer.queues += 1;
-      return openQueue(consumer, { ...options, leave });
+      return openQueue(consumer, options.leases, () => registry.leave(consumer));
     },
     retryFetches: () => {
-      for (const consumer of consumers.values()) arrived(consumer, options);
+      for (const consumer of registry.all()) arrived(consumer, options);
     },
-    isRead: (channel) => readers.has(channel),
+    isRead: registry.isRead,
     close: async () => {
-      for (const consumer of [...consumers.values()]) {
-        consumer.listeners.clear();
-        consumer.queues = 0;
-        await Promise.all(consumer.members.map(async (member) => drain(consumer, member, 0, { ...options, leave })));
-        leave(consumer);
+      const members = registry
+        .all()
+        .flatMap((consumer) => consumer.members.map((member) => ({ consumer, member })));
+      for (const consumer of registry.all()) consumer.listeners.clear();
+      await Promise.all(members.map(async ({ consumer, member }) => drainMember(consumer, member, 0)));
+    },
+  };
+}
+
+/** Who reads which channels, under which durable name. */
+interface Registry {
+  /** @throws AppError `conflict` when the name or one of the commands belongs to somebody else */
+  join(spec: ConsumerSpec, kind: Consumer['kind']): Promise<Consumer>;
+  /** Forgets a reader that nobody uses any more; its messages wait for the next one of the name. */
+  leave(consumer: Consumer): void;
+  isRead(channel: Channel): boolean;
+  all(): readonly Consumer[];
+}
+
+function createRegistry(options: ConsumersOptions): Registry {
+  const consumers = new Map<string, Consumer>();
+  const readers = new Map<Channel, Consumer>();
+  return {
+    join: async (spec, kind) => {
+      const terms = termsOf(spec);
+      const channels: Channel[] = [];
+      for (const name of new Set(spec.names)) {
+        channels.push(await options.channels.open(name, catalogue[name].kind === 'cmd' ? '' : spec.durable));
+      }
+      const consumer = consumers.get(spec.durable) ?? newConsumer(terms, kind, channels, options);
+      checkShared(consumer, kind, channels, readers);
+      consumers.set(spec.durable, consumer);
+      consumer.terms = terms;
+      for (const channel of channels) {
+        readers.set(channel, consumer);
+        channel.wake = () => arrived(consumer, options);
+      }
+      return consumer;
+    },
+    leave: (consumer) => {
+      if (consumer.members.length > 0 || consumer.queues > 0) return;
+      consumers.delete(consumer.terms.durable);
+      for (const channel of consumer.channels) {
+        if (readers.get(channel) !== consumer) continue;
+        readers.delete(channel);
+        channel.wake = () => undefined;
       }
     },
+    isRead: (channel) => readers.has(channel),
+    all: () => [...consumers.values()],
   };
 }
 
 function termsOf(spec: ConsumerSpec): Terms {
   const { durable, maxInFlight, maxAttempts = defaultMaxAttempts, leaseMs = defaultLeaseMs } = spec;
   const unknown = spec.names.find((name) => !Object.hasOwn(catalogue, name));
-  if (unknown !== undefined) throw new AppError('invalid_input', `There is no message named ${unknown}.`, { field: 'names' });
+  if (unknown !== undefined)
+    throw new AppError('invalid_input', `There is no message named ${unknown}.`, { field: 'names' });
   const fault = [
     { field: 'durable', wrong: durable === '' },
     { field: 'names', wrong: spec.names.length === 0 },
@@ -119,7 +138,9 @@ function termsOf(spec: ConsumerSpec): Terms {
     { field: 'leaseMs', wrong: !(leaseMs > 0) },
   ].find(({ wrong }) => wrong);
   if (fault === undefined) return { durable, maxInFlight, maxAttempts, leaseMs };
-  throw new AppError('invalid_input', `The reader "${durable}" needs a valid ${fault.field}.`, { field: fault.field });
+  throw new AppError('invalid_input', `The reader "${durable}" needs a valid ${fault.field}.`, {
+    field: fault.field,
+  });
 }
 
 function newConsumer(
@@ -153,9 +174,12 @@ function checkShared(
   readers: ReadonlyMap<Channel, Consumer>,
 ): void {
   const { durable } = consumer.terms;
-  const same = consumer.channels.length === channels.length && channels.every((it) => consumer.channels.includes(it));
+  const same =
+    consumer.channels.length === channels.length && channels.every((it) => consumer.channels.includes(it));
   if (!same || consumer.kind !== kind) {
-    throw new AppError('conflict', `The reader "${durable}" is in use for other messages.`, { field: 'durable' });
+    throw new AppError('conflict', `The reader "${durable}" is in use for other messages.`, {
+      field: 'durable',
+    });
   }
   const taken = channels.find((channel) => (readers.get(channel) ?? consumer) !== consumer);
   if (taken === undefined) return;
@@ -165,13 +189,47 @@ function checkShared(
 
 /** Messages became ready, or there is room for more: fetch them, or tell whoever decides. */
 function arrived(consumer: Consumer, options: ConsumersOptions): void {
-  if (consumer.members.length > 0) {
-    consumer.pumping ??= pump(consumer, options).finally(() => {
-      consumer.pumping = undefined;
-      // What arrived after the last look.
-      if (wantsOf(consumer).length > 0 && consumer.members.length > 0 && !consumer.announcing) announce(consumer, options);
-    });
-    return;
-  }
-  announce(consumer, options);
+  if (consumer.kind === 'subscription') return pump(consumer, options);
+  if (consumer.announcing || consumer.listeners.size === 0) return;
+  consumer.announcing = true;
+  // Once for all that one transaction brought.
+  queueMicrotask(() => {
+    consumer.announcing = false;
+    for (const listener of consumer.listeners) listener();
+  });
+}
+
+function openQueue(consumer: Consumer, leases: Leases, leave: () => void): WorkQueue {
+  const [channel] = consumer.channels;
+  const mine = new Set<() => void>();
+  let open = true;
+  return {
+    backlog: async () => [...(channel?.ready ?? [])].map(([key, waiting]) => ({ key, waiting })),
+    fetch: async (key, max) => {
+      if (!open) throw new AppError('unavailable', 'The work queue is closed.');
+      const room = consumer.terms.maxInFlight - consumer.inFlight;
+      const wanted = Math.min(max, room, channel?.ready.get(key) ?? 0);
+      return channel === undefined || wanted < 1
+        ? []
+        : leases.fetch(consumer, [{ channel, key, max: wanted }]);
+    },
+    onArrival: (listener) => {
+      // Its own function, so that the same listener can be there twice.
+      const entry = (): void => listener();
+      mine.add(entry);
+      consumer.listeners.add(entry);
+      return () => {
+        mine.delete(entry);
+        consumer.listeners.delete(entry);
+      };
+    },
+    close: async () => {
+      if (!open) return;
+      open = false;
+      for (const entry of mine) consumer.listeners.delete(entry);
+      consumer.queues -= 1;
+      if (consumer.queues === 0) await leases.giveBackAll(consumer);
+      leave();
+    },
+  };
 }

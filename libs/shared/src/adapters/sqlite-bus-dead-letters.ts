@@ -51,34 +51,55 @@ const maxReason = 2000;
 const cursorKind = 'dead';
 
 export function createGraveyard(options: GraveyardOptions): Graveyard {
-  const { db, namespace, messages } = options;
   const tally = createTally(options);
+  const insert = inserter(options, tally);
+  return {
+    deadLetters: createDeadLetters(options, tally, insert),
+    bury: (transaction, channel, row, death) => {
+      if (tally.count(transaction) >= options.limit) return false;
+      options.messages.remove(transaction, channel, row);
+      const { traceparent, payload, attempts } = row;
+      const key = row.key === noKey ? null : row.key;
+      insert(transaction, options.newId(), {
+        message_id: row.id,
+        name: channel.name,
+        key,
+        payload,
+        traceparent,
+        attempts,
+        ...death,
+      });
+      return true;
+    },
+  };
+}
+
+type Body = Omit<DeadRow, 'seq' | 'id' | 'dead_at'>;
+type Insert = (transaction: Transaction, id: string, body: Body) => void;
+
+function inserter({ db, namespace, now }: GraveyardOptions, tally: Tally): Insert {
   const insert = db.prepare(
     `INSERT INTO bus_dead_letters
        (namespace, id, message_id, name, key, payload, traceparent, consumer, reason, attempts, dead_at)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
   );
-  return {
-    deadLetters: createDeadLetters(options, tally),
-    bury: (transaction, channel, row, { consumer, reason }) => {
-      if (tally.count(transaction) >= options.limit) return false;
-      tally.add(transaction, 1);
-      messages.remove(transaction, channel, row);
-      insert.run(
-        namespace,
-        options.newId(),
-        row.id,
-        channel.name,
-        row.key === noKey ? null : row.key,
-        row.payload,
-        row.traceparent,
-        consumer,
-        reason.slice(0, maxReason),
-        row.attempts,
-        Math.floor(options.now()),
-      );
-      return true;
-    },
+  return (transaction, id, { message_id, name, key, payload, traceparent, consumer, reason, attempts }) => {
+    const short = reason.slice(0, maxReason);
+    const at = Math.floor(now());
+    const { changes } = insert.run(
+      namespace,
+      id,
+      message_id,
+      name,
+      key,
+      payload,
+      traceparent,
+      consumer,
+      short,
+      attempts,
+      at,
+    );
+    tally.add(transaction, Number(changes));
   };
 }
 
@@ -106,7 +127,7 @@ function createTally({ db, namespace }: GraveyardOptions): Tally {
   };
 }
 
-function createDeadLetters(options: GraveyardOptions, tally: Tally): DeadLetters {
+function createDeadLetters(options: GraveyardOptions, tally: Tally, insert: Insert): DeadLetters {
   const { db, namespace } = options;
   const page = db.prepare<DeadRow>(
     'SELECT * FROM bus_dead_letters WHERE namespace = ? AND seq < ? ORDER BY seq DESC LIMIT ?',
@@ -131,6 +152,15 @@ function createDeadLetters(options: GraveyardOptions, tally: Tally): DeadLetters
       const row = db.read(() => one.get(namespace, id));
       return row === undefined ? undefined : toDeadLetter(row);
     },
+    put: async (message, death) => {
+      const payload = options.codec.encode(message);
+      await db.write((transaction) => {
+        if (one.get(namespace, message.id) !== undefined) return;
+        if (tally.count(transaction) >= options.limit) throw fullOfDead(options.limit);
+        const { id, name, key = null, traceparent = null } = message;
+        insert(transaction, id, { message_id: id, name, key, payload, traceparent, attempts: 0, ...death });
+      });
+    },
     redrive: async (id) => {
       return db.write((transaction) => {
         const row = one.get(namespace, id);
@@ -153,13 +183,16 @@ function redrive(transaction: Transaction, row: DeadRow, options: GraveyardOptio
   const contract = catalogue[name];
   const channel = options.channels.find(name, contract.kind === 'cmd' ? '' : row.consumer);
   if (channel === undefined) {
-    throw new AppError('unprocessable', `The reader ${row.consumer} of this dead letter does not exist any more.`);
+    throw new AppError(
+      'unprocessable',
+      `The reader ${row.consumer} of this dead letter does not exist any more.`,
+    );
   }
   options.codec.decode(name, row.payload);
   options.checkRoom(transaction, channel, 1);
-  // Another id than before, or the message would count as done; the same for a second redrive of this dead letter.
+  // Another id than before, or the message would count as done.
   const message: Pick<OutgoingMessage, 'id' | 'key' | 'traceparent'> = {
-    id: `redrive-${row.id}`,
+    id: `redrive-${options.newId()}`,
     ...(row.key === null ? {} : { key: row.key }),
     ...(row.traceparent === null ? {} : { traceparent: row.traceparent }),
   };
@@ -174,6 +207,10 @@ function nameOf(row: DeadRow): MessageName {
 
 function notFound(id: string): AppError {
   return new AppError('not_found', `There is no dead letter ${id}.`);
+}
+
+function fullOfDead(limit: number): AppError {
+  return new AppError('limit_reached', `There are ${limit} dead letters already; redrive or remove some.`);
 }
 
 function toDeadLetter(row: DeadRow): DeadLetter {

@@ -21,13 +21,29 @@ export interface Messages {
   /** Hands out the oldest ready messages of a key: one more attempt each. */
   take(transaction: Transaction, channel: Channel, key: string, max: number): readonly MessageRow[];
   /** The message is gone for good; nothing happens where it is already. */
-  remove(transaction: Transaction, channel: Channel, row: { readonly seq: number; readonly id: string }): void;
+  remove(
+    transaction: Transaction,
+    channel: Channel,
+    row: { readonly seq: number; readonly id: string },
+  ): void;
   /** Ready again at `until` (bus time); now where undefined. `refund`: attempts to give back. Only of messages in hand. */
-  putBack(transaction: Transaction, channel: Channel, row: MessageRow, until: number | undefined, refund: number): void;
+  putBack(
+    transaction: Transaction,
+    channel: Channel,
+    row: MessageRow,
+    until: number | undefined,
+    refund: number,
+  ): void;
   /** Makes up to 500 messages ready whose time has come. Answers when the next one's comes, if any is left. */
   wakeDue(transaction: Transaction, now: number): number | undefined;
   /** Drops up to `max` of the oldest ready messages of a key that were published before a time. Answers how many. */
-  dropOldest(transaction: Transaction, channel: Channel, key: string, max: number, publishedBefore: number): number;
+  dropOldest(
+    transaction: Transaction,
+    channel: Channel,
+    key: string,
+    max: number,
+    publishedBefore: number,
+  ): number;
 }
 
 export interface StoredMessage extends Pick<OutgoingMessage, 'id' | 'key' | 'traceparent'> {
@@ -37,7 +53,12 @@ export interface StoredMessage extends Pick<OutgoingMessage, 'id' | 'key' | 'tra
 /** A message without a key. Keys of others are names of services and never empty. */
 export const noKey = '';
 
-export function createMessages(db: Database, namespace: string, channels: Channels, time: () => number): Messages {
+export function createMessages(
+  db: Database,
+  namespace: string,
+  channels: Channels,
+  time: () => number,
+): Messages {
   const insert = db.prepare(
     `INSERT INTO bus_messages (channel, key, id, attempts, published_at, traceparent, payload)
      VALUES (?, ?, ?, 0, ?, ?, ?) ON CONFLICT (channel, id) DO NOTHING`,

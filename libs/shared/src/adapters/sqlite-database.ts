@@ -11,7 +11,10 @@ import { createWriter } from './sqlite-writer.ts';
 export interface Statement<Row = never> {
   get(...values: readonly SQLInputValue[]): Row | undefined;
   all(...values: readonly SQLInputValue[]): Row[];
-  run(...values: readonly SQLInputValue[]): { readonly changes: number | bigint };
+  run(...values: readonly SQLInputValue[]): {
+    readonly changes: number | bigint;
+    readonly lastInsertRowid: number | bigint;
+  };
 }
 
 /** One SQLite file with one user: this object. Work is synchronous inside; commits are durable and shared. */

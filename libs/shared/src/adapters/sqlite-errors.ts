@@ -19,7 +19,8 @@ const wholeDatabase: ReadonlySet<number> = new Set(Object.values(codes));
 
 /** The primary result code of an error of `node:sqlite`; undefined for anything else. */
 function resultCode(error: unknown): number | undefined {
-  if (!(error instanceof Error) || !('errcode' in error) || typeof error.errcode !== 'number') return undefined;
+  if (!(error instanceof Error) || !('errcode' in error) || typeof error.errcode !== 'number')
+    return undefined;
   // The low byte is the primary code; the rest says which system call failed.
   return error.errcode & 0xff;
 }
@@ -76,6 +77,10 @@ export function fromSqliteError(error: unknown, path: string): unknown {
     case codes.cantOpen:
       return new AppError('unavailable', `The database ${path} is not writable.`, options);
     default:
-      return new AppError('unavailable', `The database ${path} cannot be used now: ${messageOf(error)}.`, options);
+      return new AppError(
+        'unavailable',
+        `The database ${path} cannot be used now: ${messageOf(error)}.`,
+        options,
+      );
   }
 }

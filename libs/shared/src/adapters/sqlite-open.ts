@@ -158,7 +158,8 @@ function migrate(sqlite: DatabaseSync, path: string, log: Logger): void {
       throw error;
     }
   }
-  if (from < migrations.length) log.info({ path, from, to: migrations.length }, 'database schema brought up to date');
+  if (from < migrations.length)
+    log.info({ path, from, to: migrations.length }, 'database schema brought up to date');
 }
 
 /** Makes the new file's name durable; SQLite does it for its log only. */

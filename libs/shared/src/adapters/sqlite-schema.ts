@@ -32,7 +32,7 @@ const bus = `
   CREATE TABLE bus_dead_letters (
     seq INTEGER PRIMARY KEY,
     namespace TEXT NOT NULL,
-    id TEXT NOT NULL UNIQUE,
+    id TEXT NOT NULL,
     message_id TEXT NOT NULL,
     name TEXT NOT NULL,
     key TEXT,
@@ -41,7 +41,8 @@ const bus = `
     consumer TEXT NOT NULL,
     reason TEXT NOT NULL,
     attempts INTEGER NOT NULL,
-    dead_at INTEGER NOT NULL
+    dead_at INTEGER NOT NULL,
+    UNIQUE (namespace, id)
   ) STRICT;
   CREATE INDEX bus_dead_letters_order ON bus_dead_letters (namespace, seq);
 `;
@@ -85,8 +86,9 @@ const definitions = `
 /** The run ledger. A run's rows share one seq, given in order of acceptance. */
 const runs = `
   -- Outlives the record of its run. recordless: 1 once the record is gone; only such claims expire.
+  -- A seq is never given twice: run_services and cursors of lists compare them.
   CREATE TABLE run_claims (
-    seq INTEGER PRIMARY KEY,
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
     made_at INTEGER NOT NULL,
     recordless INTEGER NOT NULL DEFAULT 0
@@ -134,8 +136,11 @@ const runs = `
   ) STRICT, WITHOUT ROWID;
 
   -- Messages stored with the changes that they speak of. One row holds a JSON array: what one transaction said.
+  -- n: messages left in it; touched: 1 once some of them are removed (null in the array).
   CREATE TABLE run_outbox (
-    seq INTEGER PRIMARY KEY,
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    n INTEGER NOT NULL,
+    touched INTEGER NOT NULL DEFAULT 0,
     messages TEXT NOT NULL
   ) STRICT;
 `;

@@ -111,7 +111,8 @@ function openTransaction(): OpenTransaction {
       for (const [stage, state] of states) stage.beforeCommit?.(state);
     },
     committed: () => {
-      for (const [stage, state] of states) if (stage.afterCommit !== undefined) guarded(() => stage.afterCommit?.(state));
+      for (const [stage, state] of states)
+        if (stage.afterCommit !== undefined) guarded(() => stage.afterCommit?.(state));
       for (const callback of callbacks) guarded(callback);
     },
   };

@@ -50,7 +50,9 @@ export function createWriter(options: WriterOptions): Writer {
   return {
     write: async (work) => {
       if (waiting.length >= options.maxWaiting) {
-        throw new AppError('unavailable', 'Too much waits to be stored; try again.', { retryAfterSeconds: 1 });
+        throw new AppError('unavailable', 'Too much waits to be stored; try again.', {
+          retryAfterSeconds: 1,
+        });
       }
       return new Promise((resolve, reject) => {
         waiting.push(waitingJob(work, resolve, reject));
@@ -93,7 +95,8 @@ function runBatch<J extends Job>(source: readonly J[], options: WriterOptions): 
   const batch: J[] = [];
   try {
     let done = options.transact(taking(source, batch, options.clock));
-    for (let repeats = 0; !done && repeats < maxRepeats; repeats += 1) done = options.transact(remaining(batch));
+    for (let repeats = 0; !done && repeats < maxRepeats; repeats += 1)
+      done = options.transact(remaining(batch));
     if (!done) for (const job of batch) if (job.failure === undefined) runAlone(job, options);
   } catch (error) {
     const failure = { error: options.failed(error) };

@@ -37,10 +37,14 @@ export function createMessageCodec(): MessageCodec {
       const check = strict(message.name);
       if (!check.Check(message.payload)) {
         const { path, problem } = firstFault(check, message.payload);
-        throw new AppError('invalid_input', `The payload of ${message.name} breaks its contract: ${path} ${problem}.`, {
-          field: path,
-          details: { id: message.id, name: message.name },
-        });
+        throw new AppError(
+          'invalid_input',
+          `The payload of ${message.name} breaks its contract: ${path} ${problem}.`,
+          {
+            field: path,
+            details: { id: message.id, name: message.name },
+          },
+        );
       }
       return toJson(message);
     },
@@ -49,7 +53,10 @@ export function createMessageCodec(): MessageCodec {
       const check = open(name);
       if (check.Check(payload)) return payload;
       const { path, problem } = firstFault(check, payload);
-      throw new AppError('unprocessable', `The stored payload breaks the contract of ${name}: ${path} ${problem}.`);
+      throw new AppError(
+        'unprocessable',
+        `The stored payload breaks the contract of ${name}: ${path} ${problem}.`,
+      );
     },
   };
 }
@@ -77,6 +84,7 @@ function checkEnvelope(message: OutgoingMessage): void {
     const rule = contract.keyed ? 'needs a key' : 'has no key';
     throw new AppError('invalid_input', `${message.name} ${rule}.`, { field: 'key' });
   }
+  if (message.key === '') throw new AppError('invalid_input', 'A key is not empty.', { field: 'key' });
 }
 
 function toJson(message: OutgoingMessage): string {
@@ -86,9 +94,13 @@ function toJson(message: OutgoingMessage): string {
   }
   // A UTF-16 unit has at most three bytes in UTF-8: short texts need not be measured.
   if (json.length * 3 > maxPayloadBytes && Buffer.byteLength(json) > maxPayloadBytes) {
-    throw new AppError('too_large', `The payload of ${message.name} has more than ${maxPayloadBytes} bytes.`, {
-      details: { id: message.id },
-    });
+    throw new AppError(
+      'too_large',
+      `The payload of ${message.name} has more than ${maxPayloadBytes} bytes.`,
+      {
+        details: { id: message.id },
+      },
+    );
   }
   return json;
 }
@@ -97,7 +109,9 @@ function fromJson(json: string): unknown {
   try {
     return JSON.parse(json);
   } catch (error) {
-    throw new AppError('unprocessable', `The stored payload is not JSON: ${messageOf(error)}.`, { cause: error });
+    throw new AppError('unprocessable', `The stored payload is not JSON: ${messageOf(error)}.`, {
+      cause: error,
+    });
   }
 }
 
@@ -117,5 +131,7 @@ function closeNode(node: unknown): unknown {
   if (typeof node !== 'object' || node === null) return node;
   const copy = Object.fromEntries(Object.entries(node).map(([key, value]) => [key, closeNode(value)]));
   const named = copy['type'] === 'object' && copy['properties'] !== undefined;
-  return named && copy['additionalProperties'] === undefined ? { ...copy, additionalProperties: false } : copy;
+  return named && copy['additionalProperties'] === undefined
+    ? { ...copy, additionalProperties: false }
+    : copy;
 }

@@ -51,7 +51,8 @@ export function createOutboxRelay(options: OutboxRelayOptions): Component {
         backoffMs = firstBackoffMs;
         if (!more) await bell.wait(lookEveryMs, stopped);
       } catch (error) {
-        if (failure === undefined) options.log.warn({ err: error }, 'outbox cannot be published, trying again');
+        if (failure === undefined)
+          options.log.warn({ err: error }, 'outbox cannot be published, trying again');
         failure = { error };
         // Not woken by the bell here: arrivals don't bring the bus back.
         await pause(clock, backoffMs, stopped);
@@ -126,7 +127,10 @@ async function moveGroup(
       // It can't be published today nor ever, and would come first in every batch. The change it speaks of is stored;
       // what it would have started is found by the sweeper.
       left = undefined;
-      log.error({ err: error, message_id: message.id, message_name: message.name }, 'message dropped from the outbox');
+      log.error(
+        { err: error, message_id: message.id, message_name: message.name },
+        'message dropped from the outbox',
+      );
       gone.push(seq);
     }
   }

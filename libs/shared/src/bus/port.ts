@@ -109,6 +109,12 @@ export interface DeadLetters {
   list(query: { limit: number; cursor?: string }): Promise<Page<DeadLetter>>;
   get(id: string): Promise<DeadLetter | undefined>;
   /**
+   * Stores a message as dead that was refused before it was published (an object past its hops). The dead letter's id is
+   * the message's; one that is there already is left as it is. `attempts` is 0.
+   * @throws AppError `invalid_input` for a payload that breaks its contract, `too_large`, `limit_reached` when there are too many dead letters
+   */
+  put(message: OutgoingMessage, death: { readonly consumer: string; readonly reason: string }): Promise<void>;
+  /**
    * Publishes the message again under a new id and removes the dead letter.
    * @returns the new message's id
    * @throws AppError `not_found`

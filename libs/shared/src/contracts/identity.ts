@@ -32,3 +32,11 @@ export function objectRunId(
 export function idempotentRunId(service: string, serviceUid: string, idempotencyKey: string): string {
   return runName(service, hashUuid(['job', serviceUid, idempotencyKey]));
 }
+
+/**
+ * The run that a backfill with `again` gives to an object that has had its run.
+ * @param objectRun what `objectRunId` gives for the object
+ */
+export function backfillRunId(service: string, objectRun: string, backfillId: string): string {
+  return runName(service, hashUuid(['backfill', backfillId, objectRun]));
+}

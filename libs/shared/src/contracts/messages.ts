@@ -41,6 +41,8 @@ export const BackfillStart = Type.Object({
   prefix: Type.String(),
   /** Run again what has had its run. */
   again: Type.Boolean(),
+  /** This one object only, `prefix` notwithstanding: what a redriven dead letter of storage-events asks for. */
+  object: Type.Optional(Type.Object({ bucket: Type.String(), key: Type.String() })),
 });
 export type BackfillStart = Static<typeof BackfillStart>;
 

@@ -57,7 +57,10 @@ const maxTagLength = 256;
 
 /** The tags that say who may use a bucket; undefined where the users don't fit into one. */
 export function accessTags(visibility: string, users: readonly string[]): Record<string, string> | undefined {
-  const list = users.map((user) => user.trim()).filter((user) => user !== '').join(separator);
+  const list = users
+    .map((user) => user.trim())
+    .filter((user) => user !== '')
+    .join(separator);
   if (list.length > maxTagLength) return undefined;
   return {
     [bucketTags.visibility]: visibility,
@@ -75,14 +78,14 @@ interface Usage {
 function fieldsOf(bucket: BucketInfo, usage: Usage) {
   const { tags } = bucket;
   const visibility = tags[bucketTags.visibility] ?? 'private';
-  const own: readonly string[] = [bucketTags.visibility, bucketTags.allowedUsers];
+  const own = new Set<string>([bucketTags.visibility, bucketTags.allowedUsers]);
   const users = tags[bucketTags.allowedUsers];
   return {
     described: {
       bucket_name: bucket.name,
       visibility,
       allowed_users: visibility === 'restricted' ? (users?.split(separator) ?? []) : null,
-      metadata: Object.fromEntries(Object.entries(tags).filter(([name]) => !own.includes(name))),
+      metadata: Object.fromEntries(Object.entries(tags).filter(([name]) => !own.has(name))),
     },
     measured: {
       storage_quota: { source: 'unset' },

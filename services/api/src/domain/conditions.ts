@@ -14,7 +14,10 @@ const etag = /^(?:W\/)?(?:"[^"]*"|[^"\s]+)$/;
  * Reads `If-Match` and `If-None-Match`; etags may stand without quotes, as S3 clients send them.
  * @throws AppError `invalid_input` naming the header
  */
-export function readConditions(headers: { readonly 'if-match'?: string; readonly 'if-none-match'?: string }): Conditions {
+export function readConditions(headers: {
+  readonly 'if-match'?: string;
+  readonly 'if-none-match'?: string;
+}): Conditions {
   const match = tagsOf(headers['if-match'], 'If-Match');
   const none = tagsOf(headers['if-none-match'], 'If-None-Match');
   if (Array.isArray(match) && match.length > 1) {

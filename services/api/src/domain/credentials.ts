@@ -1,7 +1,6 @@
 /** What an `Authorization` header offers. */
 export type Credentials =
-  | { readonly kind: 'basic'; readonly pair: string }
-  | { readonly kind: 'bearer'; readonly token: string };
+  { readonly kind: 'basic'; readonly pair: string } | { readonly kind: 'bearer'; readonly token: string };
 
 /** Length of a service's token (OSCAR §3.3). */
 export const tokenLength = 64;

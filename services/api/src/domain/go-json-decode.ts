@@ -34,7 +34,11 @@ interface Context {
  * Required properties that are absent get Go's zero value (nil lists and maps: empty ones).
  * @throws AppError `invalid_input` with Go's message; `field` is set for a wrong type
  */
-export function decodeGoJson<S extends TSchema>(schema: S, body: Uint8Array, options: DecodeOptions): Static<S> {
+export function decodeGoJson<S extends TSchema>(
+  schema: S,
+  body: Uint8Array,
+  options: DecodeOptions,
+): Static<S> {
   const value = parseFirstJson(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8'));
   const context: Context = { root: options.root, scalarLists: options.scalarLists ?? [], failure: undefined };
   const node = schema as SchemaNode;
@@ -67,7 +71,13 @@ export function zeroOf(node: SchemaNode): unknown {
   }
 }
 
-function decodeValue(node: SchemaNode, value: JsonValue, path: readonly string[], current: unknown, context: Context): unknown {
+function decodeValue(
+  node: SchemaNode,
+  value: JsonValue,
+  path: readonly string[],
+  current: unknown,
+  context: Context,
+): unknown {
   if (value === null) return current;
   if (node.properties !== undefined) return decodeStruct(node, value, path, current, context);
   switch (node.type) {
@@ -86,7 +96,13 @@ function decodeValue(node: SchemaNode, value: JsonValue, path: readonly string[]
   }
 }
 
-function decodeStruct(node: SchemaNode, value: JsonValue, path: readonly string[], current: unknown, context: Context): unknown {
+function decodeStruct(
+  node: SchemaNode,
+  value: JsonValue,
+  path: readonly string[],
+  current: unknown,
+  context: Context,
+): unknown {
   if (!(value instanceof JsonObject)) return wrongType(node, value, path, current, context);
   const properties = node.properties ?? {};
   const folded = new Map(Object.keys(properties).map((key) => [foldKey(key), key]));
@@ -103,7 +119,13 @@ function decodeStruct(node: SchemaNode, value: JsonValue, path: readonly string[
   return Object.fromEntries(fields);
 }
 
-function decodeMap(node: SchemaNode, value: JsonValue, path: readonly string[], current: unknown, context: Context): unknown {
+function decodeMap(
+  node: SchemaNode,
+  value: JsonValue,
+  path: readonly string[],
+  current: unknown,
+  context: Context,
+): unknown {
   if (!(value instanceof JsonObject)) return wrongType(node, value, path, current, context);
   const item = itemOfMap(node);
   const entries = new Map<string, unknown>(Object.entries(isRecord(current) ? current : {}));
@@ -113,7 +135,13 @@ function decodeMap(node: SchemaNode, value: JsonValue, path: readonly string[], 
   return Object.fromEntries(entries);
 }
 
-function decodeList(node: SchemaNode, value: JsonValue, path: readonly string[], current: unknown, context: Context): unknown {
+function decodeList(
+  node: SchemaNode,
+  value: JsonValue,
+  path: readonly string[],
+  current: unknown,
+  context: Context,
+): unknown {
   const item = node.items ?? {};
   if (Array.isArray(value)) {
     return value.map((entry) => decodeValue(item, entry, path, zeroOf(item), context));
@@ -125,10 +153,19 @@ function decodeList(node: SchemaNode, value: JsonValue, path: readonly string[],
   return one === zeroOf(item) ? [] : [one];
 }
 
-function decodeNumber(node: SchemaNode, value: JsonValue, path: readonly string[], current: unknown, context: Context): unknown {
+function decodeNumber(
+  node: SchemaNode,
+  value: JsonValue,
+  path: readonly string[],
+  current: unknown,
+  context: Context,
+): unknown {
   if (!(value instanceof JsonNumber)) return wrongType(node, value, path, current, context);
   const number = Number(value.text);
-  const fits = node.type === 'integer' ? /^-?\d+$/.test(value.text) && Number.isSafeInteger(number) : Number.isFinite(number);
+  const fits =
+    node.type === 'integer'
+      ? /^-?\d+$/.test(value.text) && Number.isSafeInteger(number)
+      : Number.isFinite(number);
   // `-0` is 0 in Go.
   return fits ? number + 0 : wrongType(node, value, path, current, context, ` ${value.text.slice(0, 40)}`);
 }
@@ -158,7 +195,11 @@ function wrongType(
       path.length === 0
         ? `${what} value of type ${type}`
         : `${what} struct field ${context.root}.${path.join('.')} of type ${type}`;
-    context.failure = new AppError('invalid_input', message, path.length === 0 ? {} : { field: path.join('.') });
+    context.failure = new AppError(
+      'invalid_input',
+      message,
+      path.length === 0 ? {} : { field: path.join('.') },
+    );
   }
   return current;
 }
@@ -171,7 +212,8 @@ function kindOf(value: JsonValue): string {
 }
 
 function goType(node: SchemaNode, root: string, path: readonly string[]): string {
-  if (node.properties !== undefined) return `types.${node.title ?? (path.length === 0 ? root : capitalised(path.at(-1) ?? ''))}`;
+  if (node.properties !== undefined)
+    return `types.${node.title ?? (path.length === 0 ? root : capitalised(path.at(-1) ?? ''))}`;
   switch (node.type) {
     case 'array':
       return `[]${goType(node.items ?? {}, root, path)}`;

@@ -7,7 +7,7 @@ import { itemOfMap, type SchemaNode } from './go-json-decode.ts';
  * `&`, U+2028 and U+2029 escaped, no newline at the end (OSCAR §0). Absent (undefined) properties are left out.
  */
 export function encodeGoJson<S extends TSchema>(schema: S, value: Static<S>): string {
-  return encodeValue(schema as SchemaNode, value);
+  return encodeValue(schema, value);
 }
 
 function encodeValue(node: SchemaNode, value: unknown): string {

@@ -72,7 +72,8 @@ function readObject(scanner: Scanner, depth: number): JsonObject {
   }
   for (;;) {
     skipSpace(scanner);
-    if (scanner.text[scanner.at] !== '"') throw unexpected(scanner, 'looking for beginning of object key string');
+    if (scanner.text[scanner.at] !== '"')
+      throw unexpected(scanner, 'looking for beginning of object key string');
     const key = readString(scanner);
     skipSpace(scanner);
     if (scanner.text[scanner.at] !== ':') throw unexpected(scanner, 'after object key');
@@ -107,7 +108,14 @@ function readArray(scanner: Scanner, depth: number): JsonValue[] {
 }
 
 const escapes: Readonly<Record<string, string>> = {
-  '"': '"', '\\': '\\', '/': '/', b: '\b', f: '\f', n: '\n', r: '\r', t: '\t',
+  '"': '"',
+  '\\': '\\',
+  '/': '/',
+  b: '\b',
+  f: '\f',
+  n: '\n',
+  r: '\r',
+  t: '\t',
 };
 
 function readString(scanner: Scanner): string {
@@ -196,7 +204,10 @@ function skipSpace(scanner: Scanner): void {
 function unexpected(scanner: Readonly<Scanner>, where: string): AppError {
   const point = scanner.text.codePointAt(scanner.at);
   if (point === undefined) return new AppError('invalid_input', 'unexpected EOF');
-  return new AppError('invalid_input', `invalid character ${quoteChar(String.fromCodePoint(point))} ${where}`);
+  return new AppError(
+    'invalid_input',
+    `invalid character ${quoteChar(String.fromCodePoint(point))} ${where}`,
+  );
 }
 
 function quoteChar(char: string): string {

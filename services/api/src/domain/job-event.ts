@@ -4,10 +4,15 @@ export interface JobEvent {
   readonly body: Uint8Array;
   /** Who caused it, as the store's event says (OSCAR §4.2). */
   readonly user?: string;
+  /** How many services the data has been through (metadata that outputs carry). */
+  readonly hop: number;
 }
 
 /** An S3 server puts far fewer records into one event. */
 export const maxRecords = 1000;
+
+/** Past this a chain of services is taken for a loop. */
+export const maxHops = 16;
 
 /**
  * Splits a `/job` body: a storage event with several records is one run a record, since a run is about one object
@@ -17,11 +22,11 @@ export const maxRecords = 1000;
 export function jobEvents(body: Uint8Array): JobEvent[] | undefined {
   const records = readRecords(body);
   const [first] = records?.list ?? [];
-  if (records === undefined || first === undefined) return [{ body }];
-  if (records.list.length === 1) return [withUser(body, first)];
+  if (records === undefined || first === undefined) return [{ body, hop: 0 }];
+  if (records.list.length === 1) return [eventOf(body, first)];
   if (records.list.length > maxRecords) return undefined;
   return records.list.map((record) =>
-    withUser(Buffer.from(JSON.stringify({ ...records.event, Records: [record] })), record),
+    eventOf(Buffer.from(JSON.stringify({ ...records.event, Records: [record] })), record),
   );
 }
 
@@ -37,7 +42,8 @@ function readRecords(body: Uint8Array): { event: object; list: readonly unknown[
   } catch {
     return undefined;
   }
-  if (typeof event !== 'object' || event === null || !('Records' in event) || !Array.isArray(event.Records)) return undefined;
+  if (typeof event !== 'object' || event === null || !('Records' in event) || !Array.isArray(event.Records))
+    return undefined;
   return { event, list: event.Records };
 }
 
@@ -50,12 +56,22 @@ function looksLikeObject(bytes: Buffer): boolean {
 }
 
 /** OSCAR §4.2: the user is `principalId` where `sourceIPAddress` stands beside it. */
-function withUser(body: Uint8Array, record: unknown): JobEvent {
+function eventOf(body: Uint8Array, record: unknown): JobEvent {
+  const hop = hopOf(record);
   const parameters = property(record, 'requestParameters');
   const principal = property(parameters, 'principalId');
   const address = property(parameters, 'sourceIPAddress');
-  if (typeof principal !== 'string' || principal === '' || typeof address !== 'string') return { body };
-  return { body, user: principal.slice(0, 256) };
+  if (typeof principal !== 'string' || principal === '' || typeof address !== 'string') return { body, hop };
+  return { body, hop, user: principal.slice(0, 256) };
+}
+
+/** `x-amz-meta-sluice-hop`, in whatever case the store writes it; 0 where there is none. */
+function hopOf(record: unknown): number {
+  const metadata = property(property(property(record, 's3'), 'object'), 'userMetadata');
+  if (typeof metadata !== 'object' || metadata === null) return 0;
+  const entries = Object.entries(metadata) as [string, unknown][];
+  const found = entries.find(([name]) => name.toLowerCase() === 'x-amz-meta-sluice-hop')?.[1];
+  return typeof found === 'string' && /^\d{1,4}$/.test(found) ? Number(found) : 0;
 }
 
 function property(value: unknown, name: string): unknown {

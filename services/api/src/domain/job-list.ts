@@ -34,7 +34,9 @@ export function jobOf(run: Run): Job {
     status,
     creation_time: kubeTime(run.created_at),
     ...(run.started_at === undefined ? {} : { start_time: kubeTime(run.started_at) }),
-    ...(run.finished_at === undefined || !isFinal(run.state) ? {} : { finish_time: kubeTime(run.finished_at) }),
+    ...(run.finished_at === undefined || !isFinal(run.state)
+      ? {}
+      : { finish_time: kubeTime(run.finished_at) }),
   };
 }
 

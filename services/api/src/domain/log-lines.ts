@@ -10,7 +10,7 @@ const stampBytes = 25;
 export function withoutTimes(piece: Uint8Array, atLineStart: boolean): Buffer {
   const bytes = Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength);
   const parts: Buffer[] = [];
-  for (let start = 0; start < bytes.length; ) {
+  for (let start = 0; start < bytes.length;) {
     const end = bytes.indexOf(newline, start);
     const next = end < 0 ? bytes.length : end + 1;
     const skip = start > 0 || atLineStart ? timeLength(bytes.subarray(start, next)) : 0;

@@ -43,7 +43,9 @@ export function feeds(output: OutputFolder, input: Folder): boolean {
   if (!input.prefix.startsWith(output.prefix)) return false;
   // Only files in a deeper folder of the output arrive: `<output>/<rest>…`.
   const rest = input.prefix.slice(output.prefix.length);
-  return output.names.length === 0 || output.names.some((name) => name.startsWith(rest) || rest.startsWith(name));
+  return (
+    output.names.length === 0 || output.names.some((name) => name.startsWith(rest) || rest.startsWith(name))
+  );
 }
 
 /**
@@ -65,7 +67,8 @@ export function findLoop(candidate: ServiceLinks, others: Iterable<ServiceLinks>
     for (const output of service.outputs) {
       for (const reader of readers.get(output.bucket) ?? []) {
         if (!feeds(output, reader.input)) continue;
-        if (reader.service === candidate) return [...chainTo(service.name, candidate.name, cameFrom), candidate.name];
+        if (reader.service === candidate)
+          return [...chainTo(service.name, candidate.name, cameFrom), candidate.name];
         if (cameFrom.has(reader.service.name)) continue;
         cameFrom.set(reader.service.name, service.name);
         queue.push(reader.service);
@@ -77,7 +80,7 @@ export function findLoop(candidate: ServiceLinks, others: Iterable<ServiceLinks>
 
 function chainTo(last: string, first: string, cameFrom: ReadonlyMap<string, string>): string[] {
   const chain = [last];
-  for (let name = last; name !== first; ) {
+  for (let name = last; name !== first;) {
     name = cameFrom.get(name) ?? first;
     chain.unshift(name);
   }

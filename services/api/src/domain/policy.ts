@@ -32,12 +32,8 @@ const ownActions: ReadonlySet<Action> = new Set(['jobs.submit', 'runs.list', 'ru
  * the route then asks again with the resource. An administrator submits no jobs: OSCAR §3.3 wants the service's token.
  */
 export function can(principal: Principal, action: Action, resource?: Resource): boolean {
-  switch (principal.kind) {
-    case 'admin':
-      return action !== 'jobs.submit';
-    case 'service':
-      return ownActions.has(action) && (resource === undefined || resource.serviceUid === principal.uid);
-  }
+  if (principal.kind === 'admin') return action !== 'jobs.submit';
+  return ownActions.has(action) && (resource === undefined || resource.serviceUid === principal.uid);
 }
 
 /** The principal's name as it is noted with a run. */

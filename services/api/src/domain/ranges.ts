@@ -4,7 +4,7 @@ import { itemOfMap, type SchemaNode } from './go-json-decode.ts';
 
 /** Numbers outside the limits that their schema sets. Shapes have been checked by decoding. */
 export function checkRanges(schema: TSchema, value: unknown, path: string): Fault[] {
-  return faultsOf(schema as SchemaNode, value, path);
+  return faultsOf(schema, value, path);
 }
 
 function faultsOf(node: SchemaNode, value: unknown, path: string): Fault[] {

@@ -1,4 +1,4 @@
-import { Failure, ObjectRef, Run, RunState, runStates } from '@sluice/shared/contracts';
+import { Failure, type ObjectRef, Run, RunState, runStates } from '@sluice/shared/contracts';
 import { traceIdOf } from '@sluice/shared/telemetry';
 import { Type, type Static } from 'typebox';
 

@@ -20,7 +20,7 @@ const logLevels = new Set(['NOTSET', 'DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITI
  * @throws AppError `invalid_input` with OSCAR's text for an empty path
  */
 export function normaliseService(input: ServiceInput, stamp: Stamp): ServiceDefinition {
-  const { kserve: _kserve, volume: _volume, federation, ...service } = input;
+  const { kserve: _kserve, volume: _volume, federation, sluice, ...service } = input;
   return {
     ...withoutEmptyOptions(service),
     memory: service.memory === '' ? '256Mi' : service.memory,
@@ -39,6 +39,7 @@ export function normaliseService(input: ServiceInput, stamp: Stamp): ServiceDefi
     token: '',
     // A mount that says anything is refused.
     mount: { storage_provider: '', path: '' },
+    ...(sluice === undefined ? {} : { sluice }),
     ...(federation === undefined ? {} : { federation: normaliseFederation(federation) }),
   };
 }
@@ -78,7 +79,13 @@ function listOf<K extends string>(key: K, list: readonly string[] | undefined): 
 
 /** oscar-cli always sends `nodePort: 0`; 0 means no port where a service is not exposed (OSCAR §11). */
 function normaliseExpose(expose: ServiceDefinition['expose']): ServiceDefinition['expose'] {
-  const { api_port: apiPort = [], nodePort = [], auth_type: authType, probe_mode: probeMode, ...rest } = expose;
+  const {
+    api_port: apiPort = [],
+    nodePort = [],
+    auth_type: authType,
+    probe_mode: probeMode,
+    ...rest
+  } = expose;
   const exposed = apiPort.length > 0;
   const keepNodePort = nodePort.length > 0 && (exposed || nodePort.some((port) => port !== 0));
   return {
@@ -90,7 +97,9 @@ function normaliseExpose(expose: ServiceDefinition['expose']): ServiceDefinition
   };
 }
 
-function normaliseFederation(federation: NonNullable<ServiceDefinition['federation']>): ServiceDefinition['federation'] {
+type Federation = NonNullable<ServiceDefinition['federation']>;
+
+function normaliseFederation(federation: Federation): Federation {
   const { members = [], delegation, ...rest } = federation;
   return {
     ...rest,
@@ -100,7 +109,7 @@ function normaliseFederation(federation: NonNullable<ServiceDefinition['federati
   };
 }
 
-type Rest = Omit<ServiceInput, 'kserve' | 'volume' | 'federation'>;
+type Rest = Omit<ServiceInput, 'kserve' | 'volume' | 'federation' | 'sluice'>;
 
 function withoutEmptyOptions(service: Rest): Rest {
   const { image_pull_secrets: pullSecrets = [], clusters = {}, ...rest } = service;

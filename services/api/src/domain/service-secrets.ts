@@ -23,7 +23,11 @@ export interface Separated {
  * third party's) stands for the stored one, since that is what a client read (OSCAR §10.50).
  * @param stored secrets of the version before; undefined for a new service
  */
-export function separateSecrets(definition: ServiceDefinition, token: string, stored: ServiceSecrets | undefined): Separated {
+export function separateSecrets(
+  definition: ServiceDefinition,
+  token: string,
+  stored: ServiceSecrets | undefined,
+): Separated {
   const thirdParty = new Map<string, string>();
   const before = stored?.third_party ?? {};
   const hide = (path: string, value: string): string => {
@@ -33,7 +37,8 @@ export function separateSecrets(definition: ServiceDefinition, token: string, st
     return secret === '' ? '' : hidden;
   };
   const environment = Object.entries(definition.environment.secrets).map(([name, value]) => {
-    const kept = stored !== undefined && Object.hasOwn(stored.environment, name) ? stored.environment[name] : undefined;
+    const kept =
+      stored !== undefined && Object.hasOwn(stored.environment, name) ? stored.environment[name] : undefined;
     return [name, value === '' ? (kept ?? '') : value] as const;
   });
   return {
@@ -73,7 +78,11 @@ function mapThirdParty(definition: ServiceDefinition, change: Change): ServiceDe
     ...(providers === undefined ? {} : { storage_providers: mapProviders(providers, change) }),
     ...(clusters === undefined
       ? {}
-      : { clusters: mapEntries(clusters, (id, cluster) => changeFields(cluster, ['auth_password'], `clusters.${id}`, change)) }),
+      : {
+          clusters: mapEntries(clusters, (id, cluster) =>
+            changeFields(cluster, ['auth_password'], `clusters.${id}`, change),
+          ),
+        }),
   };
 }
 
@@ -93,11 +102,19 @@ function mapProviders(providers: StorageProviders, change: Change): StorageProvi
   return Object.fromEntries(mapped) as StorageProviders;
 }
 
-function mapEntries<T>(entries: Readonly<Record<string, T>>, map: (id: string, entry: T) => T): Record<string, T> {
+function mapEntries<T>(
+  entries: Readonly<Record<string, T>>,
+  map: (id: string, entry: T) => T,
+): Record<string, T> {
   return Object.fromEntries(Object.entries(entries).map(([id, entry]) => [id, map(id, entry)]));
 }
 
-function changeFields<T extends object>(entry: T, fields: readonly string[], path: string, change: Change): T {
+function changeFields<T extends object>(
+  entry: T,
+  fields: readonly string[],
+  path: string,
+  change: Change,
+): T {
   const changed = Object.entries(entry).map(([name, value]: [string, unknown]) => [
     name,
     fields.includes(name) && typeof value === 'string' ? change(`${path}.${name}`, value) : value,

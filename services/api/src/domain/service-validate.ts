@@ -50,7 +50,9 @@ function nameFaults({ name, namespace }: ServiceDefinition): Fault[] {
 }
 
 function quantityFaults(definition: ServiceDefinition): Fault[] {
-  const required = (['memory', 'cpu'] as const).filter((field) => !((parseQuantity(definition[field]) ?? 0) > 0));
+  const required = (['memory', 'cpu'] as const).filter(
+    (field) => !((parseQuantity(definition[field]) ?? 0) > 0),
+  );
   const optional = (['total_memory', 'total_cpu', 'ephemeral_storage_request'] as const).filter(
     (field) => definition[field] !== '' && !((parseQuantity(definition[field]) ?? -1) >= 0),
   );
@@ -77,19 +79,27 @@ function textFaults(definition: ServiceDefinition): Fault[] {
 function environmentFaults({ variables, secrets }: ServiceDefinition['environment']): Fault[] {
   const faults: Fault[] = [];
   let bytes = 0;
-  for (const [group, values] of [['variables', variables], ['secrets', secrets]] as const) {
+  for (const [group, values] of [
+    ['variables', variables],
+    ['secrets', secrets],
+  ] as const) {
     for (const [name, value] of Object.entries(values)) {
       const field = `environment.${group}.${name.slice(0, 64)}`;
       const size = Buffer.byteLength(name) + Buffer.byteLength(value) + 2;
       bytes += size;
       if (!variableName.test(name) || name === '__proto__') {
-        faults.push({ field, message: 'the name of a variable is made of letters, digits, "_", "-" and "."' });
+        faults.push({
+          field,
+          message: 'the name of a variable is made of letters, digits, "_", "-" and "."',
+        });
       }
       if (value.includes('\0')) faults.push({ field, message: 'has a NUL character' });
-      if (size > maxVariableBytes) faults.push({ field, message: 'is longer than the 128 KiB a process can be given' });
+      if (size > maxVariableBytes)
+        faults.push({ field, message: 'is longer than the 128 KiB a process can be given' });
     }
   }
-  if (bytes > maxEnvironmentBytes) faults.push({ field: 'environment', message: 'has more than 1 MiB in all' });
+  if (bytes > maxEnvironmentBytes)
+    faults.push({ field: 'environment', message: 'has more than 1 MiB in all' });
   return faults;
 }
 
@@ -113,7 +123,10 @@ function mapKeyFaults({ annotations, clusters, storage_providers: providers }: S
   const maps: [string, object][] = [
     ['annotations', annotations],
     ['clusters', clusters ?? {}],
-    ...Object.entries(providers ?? {}).map(([kind, map]): [string, object] => [`storage_providers.${kind}`, map]),
+    ...Object.entries(providers ?? {}).map(([kind, map]): [string, object] => [
+      `storage_providers.${kind}`,
+      map,
+    ]),
   ];
   return maps.flatMap(([field, map]) =>
     Object.keys(map)
@@ -123,7 +136,12 @@ function mapKeyFaults({ annotations, clusters, storage_providers: providers }: S
 }
 
 function exposeFaults(expose: ServiceDefinition['expose']): Fault[] {
-  const { api_port: apiPort = [], nodePort = [], auth_type: authType = 'basic', probe_mode: probeMode = 'legacy' } = expose;
+  const {
+    api_port: apiPort = [],
+    nodePort = [],
+    auth_type: authType = 'basic',
+    probe_mode: probeMode = 'legacy',
+  } = expose;
   const faults: Fault[] = [];
   if (nodePort.length > 0 && nodePort.length !== apiPort.length) {
     faults.push({
@@ -132,7 +150,10 @@ function exposeFaults(expose: ServiceDefinition['expose']): Fault[] {
     });
   }
   if (!['basic', 'forward'].includes(authType)) {
-    faults.push({ field: 'expose.auth_type', message: `unsupported expose auth_type ${JSON.stringify(authType)}` });
+    faults.push({
+      field: 'expose.auth_type',
+      message: `unsupported expose auth_type ${JSON.stringify(authType)}`,
+    });
   }
   if (!['legacy', 'direct'].includes(probeMode)) {
     faults.push({ field: 'expose.probe_mode', message: 'must be "legacy" or "direct"' });
@@ -150,7 +171,9 @@ function ioFaults(definition: ServiceDefinition, io: StorageIO, field: string): 
     ...(['prefix', 'suffix'] as const).flatMap((filter) => {
       const list = io[filter] ?? [];
       if (list.length > maxItems || list.some((item) => Buffer.byteLength(item) > 1024)) {
-        return [{ field: `${field}.${filter}`, message: `holds at most ${maxItems} texts of at most 1024 bytes` }];
+        return [
+          { field: `${field}.${filter}`, message: `holds at most ${maxItems} texts of at most 1024 bytes` },
+        ];
       }
       return [];
     }),
@@ -165,7 +188,10 @@ function pathFaults(service: string, io: StorageIO, field: string): Fault[] {
   });
   return faults.map((fault) =>
     bucket === service
-      ? { ...fault, message: `${fault.message} (the bucket is the service's name where the path names none: write "<bucket>/<folder>")` }
+      ? {
+          ...fault,
+          message: `${fault.message} (the bucket is the service's name where the path names none: write "<bucket>/<folder>")`,
+        }
       : fault,
   );
 }
@@ -173,13 +199,16 @@ function pathFaults(service: string, io: StorageIO, field: string): Fault[] {
 function providerFaults(definition: ServiceDefinition, io: StorageIO, field: string): Fault[] {
   if (isOwn(io)) return [];
   const { name, id } = providerOf(io.storage_provider);
-  if (name === '') return [{ field: `${field}.storage_provider`, message: `is missing; use "${ownProvider}"` }];
+  if (name === '')
+    return [{ field: `${field}.storage_provider`, message: `is missing; use "${ownProvider}"` }];
   const defined = new Map<string, object>(Object.entries(definition.storage_providers ?? {}));
   const shown = `${name}.${id}`.slice(0, 100);
   if (defined.has(name) || ['s3', 'onedata', 'webdav', 'rucio', 'minio'].includes(name)) {
     const entries = defined.get(name);
     if (entries === undefined || !Object.hasOwn(entries, id)) {
-      return [{ field: `${field}.storage_provider`, message: `the StorageProvider "${shown}" is not defined` }];
+      return [
+        { field: `${field}.storage_provider`, message: `the StorageProvider "${shown}" is not defined` },
+      ];
     }
   }
   return [

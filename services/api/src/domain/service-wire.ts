@@ -63,7 +63,7 @@ export function decodeService(body: Uint8Array): ServiceInput {
   }
   const faults = [
     ...required('Name', service.name),
-    ...([...service.name].length > 39 ? [validation('Name', 'max')] : []),
+    ...(Array.from(service.name).length > 39 ? [validation('Name', 'max')] : []),
     ...required('Image', service.image),
     ...required('Script', service.script ?? ''),
   ];

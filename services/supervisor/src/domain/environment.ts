@@ -87,10 +87,7 @@ export function scriptEnvironment(parts: EnvironmentParts, limits: EnvironmentLi
 function* serviceVariables(parts: EnvironmentParts): Iterable<readonly [string, string]> {
   yield ['OSCAR_SERVICE_NAME', parts.serviceName];
   yield ['OSCAR_SERVICE_TOKEN', parts.serviceToken];
-  yield [
-    'OSCAR_SERVICE_BASE_PATH',
-    parts.exposed ? `/system/services/${parts.serviceName}/exposed` : '',
-  ];
+  yield ['OSCAR_SERVICE_BASE_PATH', parts.exposed ? `/system/services/${parts.serviceName}/exposed` : ''];
   yield ['JOB_UUID', parts.runId];
   yield ['RESOURCE_ID', parts.hostName];
 }

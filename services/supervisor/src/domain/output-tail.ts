@@ -1,3 +1,5 @@
+import { stripVTControlCharacters } from 'node:util';
+
 /** The last of what a script printed, for the sentence that says why it failed. */
 export interface OutputTail {
   add(chunk: Uint8Array): void;
@@ -17,12 +19,8 @@ export function createOutputTail(limits: { readonly bytes: number; readonly line
       kept = Buffer.concat([old, chunk.subarray(Math.max(0, chunk.length - limits.bytes))]);
     },
     text: () => {
-      const clean = kept
-        .toString('utf8')
-        .replaceAll('\r\n', '\n')
-        // Colours and cursor movements of a terminal (ECMA-48 §5.4), then what is left of control characters.
-        .replaceAll(/\u{1b}\[[0-?]*[ -/]*[@-~]/gu, '')
-        .replaceAll(/(?![\n\t])\p{Cc}/gu, '');
+      // Without colours and cursor movements, then without what is left of control characters.
+      const clean = stripVTControlCharacters(kept.toString('utf8')).replaceAll(/(?![\n\t])\p{Cc}/gu, '');
       const all = clean.split('\n');
       while (all.at(-1)?.trim() === '') all.pop();
       // The first line may have lost its beginning, unless it is all there is.

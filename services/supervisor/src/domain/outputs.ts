@@ -36,7 +36,8 @@ export function outputTargets(
     const [first = '', ...rest] = output.path.replaceAll(/^\/+|\/+$/g, '').split('/');
     const bucket = own ? eventBucket : first;
     if (bucket === '' || bucket === SYSTEM_BUCKET) {
-      const what = bucket === '' ? 'names no bucket' : `names the bucket ${SYSTEM_BUCKET}, which is not for services`;
+      const what =
+        bucket === '' ? 'names no bucket' : `names the bucket ${SYSTEM_BUCKET}, which is not for services`;
       throw new AttemptStop('output_failed', `output[${index}].path ${what}`);
     }
     return { bucket, folder: rest.join('/'), prefix: output.prefix ?? [], suffix: output.suffix ?? [] };

@@ -51,8 +51,12 @@ const maxArchiveBytes = 0xffff_ffff;
 const maxArchiveFiles = 0xffff;
 
 function zipArchive(files: readonly ResponseFile[], at: number): Uint8Array {
-  const total = files.reduce((sum, file) => sum + file.data.length + 2 * Buffer.byteLength(file.name) + 76, 22);
-  if (total > maxArchiveBytes || files.length > maxArchiveFiles) throw new RangeError('too much for one archive');
+  const total = files.reduce(
+    (sum, file) => sum + file.data.length + 2 * Buffer.byteLength(file.name) + 76,
+    22,
+  );
+  if (total > maxArchiveBytes || files.length > maxArchiveFiles)
+    throw new RangeError('too much for one archive');
   const parts: Uint8Array[] = [];
   const directory: Uint8Array[] = [];
   let offset = 0;
@@ -89,7 +93,10 @@ function zipEntry(file: ResponseFile, nameLength: number, at: number): Uint8Arra
   // Bit 11: the name is UTF-8. Method 0: stored.
   entry.writeUInt16LE(0x0800, 2);
   entry.writeUInt16LE(0, 4);
-  entry.writeUInt16LE((date.getUTCHours() << 11) | (date.getUTCMinutes() << 5) | (date.getUTCSeconds() >> 1), 6);
+  entry.writeUInt16LE(
+    (date.getUTCHours() << 11) | (date.getUTCMinutes() << 5) | (date.getUTCSeconds() >> 1),
+    6,
+  );
   entry.writeUInt16LE(((year - 1980) << 9) | ((date.getUTCMonth() + 1) << 5) | date.getUTCDate(), 8);
   entry.writeUInt32LE(crc32(file.data), 10);
   entry.writeUInt32LE(file.data.length, 14);

@@ -16,23 +16,22 @@ export type ScriptEnd =
  */
 export function stopForScript(end: ScriptEnd, timeoutMs: number, lastLines: string): AttemptStop | undefined {
   const tail = lastLines === '' ? '' : `; its last lines:\n${lastLines}`;
-  switch (end.kind) {
-    case 'exited': {
-      if (end.exitCode === 0) return undefined;
-      const message = `the script ended with exit code ${end.exitCode}${hint(end.exitCode)}${tail}`;
-      return new AttemptStop('script_failed', message, { exitCode: end.exitCode });
-    }
-    case 'signalled': {
-      const exitCode = 128 + (signalNumbers[end.signal] ?? 0);
-      const reason = end.signal === 'SIGKILL' ? ' (the machine may have run out of memory)' : '';
-      const message = `the script was ended by ${end.signal}${reason}${tail}`;
-      return new AttemptStop('script_killed', message, { exitCode });
-    }
-    case 'timed_out':
-      return new AttemptStop('timed_out', `the script ran longer than ${seconds(timeoutMs)} and was ended${tail}`);
-    case 'cancelled':
-      return new AttemptStop('cancelled', 'cancelled', { result: 'cancelled' });
+  if (end.kind === 'cancelled') return new AttemptStop('cancelled', 'cancelled', { result: 'cancelled' });
+  if (end.kind === 'timed_out') {
+    const message = `the script ran longer than ${seconds(timeoutMs)} and was ended${tail}`;
+    return new AttemptStop('timed_out', message);
   }
+  if (end.kind === 'signalled') {
+    const exitCode = 128 + (signalNumbers[end.signal] ?? 0);
+    const reason = end.signal === 'SIGKILL' ? ' (the machine may have run out of memory)' : '';
+    return new AttemptStop('script_killed', `the script was ended by ${end.signal}${reason}${tail}`, {
+      exitCode,
+    });
+  }
+  const { exitCode } = end;
+  if (exitCode === 0) return undefined;
+  const message = `the script ended with exit code ${exitCode}${hint(exitCode)}${tail}`;
+  return new AttemptStop('script_failed', message, { exitCode });
 }
 
 /** Numbers of the signals, for exit codes as a shell gives them (128 + number). */

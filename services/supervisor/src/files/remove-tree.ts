@@ -1,21 +1,26 @@
-import { Buffer } from 'node:buffer';
+import { Buffer, isUtf8 } from 'node:buffer';
 import { chmod, lstat, opendir, rename, rmdir, unlink } from 'node:fs/promises';
 import { systemCode } from '@sluice/shared/errors';
 
 /** Bytes of a path from which on a folder is moved up before it is emptied: scripts can nest deeper than a path may be long. */
 const longPath = 2048;
 /** How often a folder that fills up again is emptied: something that still runs may write into it. */
-const maxPasses = 5;
-
-interface Removal {
-  readonly root: Buffer;
-  moved: number;
-}
+const maxTries = 5;
+/** Folders of one folder that are taken at a time; the others come with its next turn. */
+const maxBatch = 1000;
 
 /** A folder on the way down; it is removed when it comes up again. */
 interface Pending {
   readonly path: Buffer;
-  passes: number;
+  /** The folder it is in, unless that is not ours to change. */
+  readonly parent: Buffer | undefined;
+  emptied: boolean;
+  tries: number;
+}
+
+interface Removal {
+  readonly root: Buffer;
+  moved: number;
 }
 
 /**
@@ -32,70 +37,78 @@ export async function removeTree(path: string): Promise<void> {
     return;
   }
   const removal: Removal = { root, moved: 0 };
-  const stack: Pending[] = [{ path: root, passes: 0 }];
+  const stack = [pending(root, undefined)];
   for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
-    if (top.passes > 0 && (await removedEmpty(top))) {
-      stack.pop();
-      continue;
+    if (top.emptied) {
+      if (await removeEmpty(top)) stack.pop();
+    } else {
+      stack.push(...(await emptyFolder(top, removal)));
     }
-    top.passes += 1;
-    for (const folder of await emptyFolder(top.path, removal)) stack.push({ path: folder, passes: 0 });
   }
 }
 
+function pending(path: Buffer, parent: Buffer | undefined): Pending {
+  return { path, parent, emptied: false, tries: 0 };
+}
+
 /** True when the folder is gone, false when it is to be emptied once more. */
-async function removedEmpty(folder: Pending): Promise<boolean> {
+async function removeEmpty(folder: Pending): Promise<boolean> {
   try {
-    await rmdir(folder.path);
+    await withAccess(folder.parent, async () => rmdir(folder.path));
     return true;
   } catch (error) {
-    if (systemCode(error) === 'ENOENT') return true;
-    if (systemCode(error) !== 'ENOTEMPTY' || folder.passes >= maxPasses) throw error;
+    folder.tries += 1;
+    folder.emptied = false;
+    if (systemCode(error) !== 'ENOTEMPTY' || folder.tries >= maxTries) throw error;
     return false;
   }
 }
 
-/** At most this many folders of one folder are taken at a time: the others come with its next pass. */
-const maxBatch = 1000;
-
-/** Removes the files of a folder; its folders are returned, each under the path it can be reached by. */
-async function emptyFolder(path: Buffer, removal: Removal): Promise<readonly Buffer[]> {
-  const folders: Buffer[] = [];
+/** Removes the files of a folder; its folders are returned, each under a path it can be reached by. */
+async function emptyFolder(folder: Pending, removal: Removal): Promise<readonly Pending[]> {
+  const { path } = folder;
+  const folders: Pending[] = [];
+  // Latin-1 gives each byte of a name as one character, so that any name can be turned back into what it was.
   const directory = await withAccess(path, async () =>
-    // Node's types lack the encoding that its documentation gives: names here may be any bytes.
-    opendir(path as unknown as string, { encoding: 'buffer' as BufferEncoding, bufferSize: 256 }),
+    opendir(isUtf8(path) ? path.toString() : path, { encoding: 'latin1', bufferSize: 256 }),
   );
+  folder.emptied = true;
   if (directory === undefined) return folders;
   for await (const entry of directory) {
-    const child = Buffer.concat([path, Buffer.from('/'), Buffer.from(entry.name)]);
-    if (!entry.isDirectory()) {
-      await withAccess(path, async () => unlink(child));
-    } else if (child.length <= longPath) {
-      folders.push(child);
-    } else {
-      removal.moved += 1;
-      const nearer = Buffer.concat([removal.root, Buffer.from(`/.sluice-removed-${removal.moved}`)]);
-      await withAccess(path, async () => rename(child, nearer));
-      folders.push(nearer);
+    const child = Buffer.concat([path, Buffer.from('/'), Buffer.from(entry.name, 'latin1')]);
+    if (!entry.isDirectory()) await withAccess(path, async () => unlink(child));
+    else if (child.length <= longPath) folders.push(pending(child, path));
+    else folders.push(await moveUp(child, path, removal));
+    if (folders.length >= maxBatch) {
+      folder.emptied = false;
+      break;
     }
-    if (folders.length >= maxBatch) break;
   }
   return folders;
 }
 
+async function moveUp(child: Buffer, parent: Buffer, removal: Removal): Promise<Pending> {
+  removal.moved += 1;
+  const nearer = Buffer.concat([removal.root, Buffer.from(`/.sluice-removed-${removal.moved}`)]);
+  await withAccess(parent, async () => {
+    // A folder that changes its parent must be writable itself (its ".." is).
+    await chmod(child, 0o700);
+    await rename(child, nearer);
+  });
+  return pending(nearer, removal.root);
+}
+
 /** Tries again with the folder opened to its owner, where that was what was missing. Undefined when the thing is gone. */
-async function withAccess<T>(folder: Buffer, action: () => Promise<T>): Promise<T | undefined> {
+async function withAccess<T>(folder: Buffer | undefined, action: () => Promise<T>): Promise<T | undefined> {
   try {
     return await action();
   } catch (error) {
     const code = systemCode(error);
-    if (code === 'EACCES' || code === 'EPERM') {
-      const stats = await lstat(folder);
-      if (!stats.isDirectory()) throw error;
-      await chmod(folder, 0o700);
-      return action();
-    }
-    return unlessAbsent(error);
+    if (folder === undefined || (code !== 'EACCES' && code !== 'EPERM')) return unlessAbsent(error);
+    const stats = await lstat(folder);
+    if (!stats.isDirectory()) throw error;
+    await chmod(folder, 0o700);
+    return action();
   }
 }
 

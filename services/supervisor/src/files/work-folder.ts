@@ -32,9 +32,14 @@ export async function makeWorkFolder(workDir: string): Promise<WorkFolder> {
   // The parent's, since the script can't have touched that: by its end the folder itself may be a link to anywhere.
   const root = join(realpathSync(dirname(workDir)), basename(workDir));
   const folder = { root, input: join(root, 'input'), output: join(root, 'output') };
-  mkdirSync(folder.input, { mode: 0o700 });
-  mkdirSync(folder.output, { mode: 0o700 });
-  return folder;
+  try {
+    mkdirSync(folder.input, { mode: 0o700 });
+    mkdirSync(folder.output, { mode: 0o700 });
+    return folder;
+  } catch (error) {
+    rmdirSync(folder.root);
+    throw error;
+  }
 }
 
 /**

@@ -1,0 +1,84 @@
+import { CommanderError } from 'commander';
+import { CliError, messageOf, systemCode } from './cli-error.ts';
+import type { Runtime } from './context.ts';
+import { exitCodes, type ExitCode } from './exit-codes.ts';
+import { FdlError } from './fdl/problem.ts';
+import { createJsonOutput, errorDocument } from './output.ts';
+import { createProgram } from './program.ts';
+
+/** Why the signal of a `Runtime` was aborted. */
+export class Interrupted extends Error {
+  readonly exitCode: ExitCode;
+
+  constructor(exitCode: ExitCode) {
+    super('interrupted');
+    this.name = 'Interrupted';
+    this.exitCode = exitCode;
+  }
+}
+
+/**
+ * Runs one command line and says what to exit with. Neither reads the environment nor ends the process.
+ * @param args without the interpreter and the script
+ */
+export async function runCli(args: readonly string[], runtime: Runtime): Promise<ExitCode> {
+  const state = { exitCode: exitCodes.ok as ExitCode, jsonBegun: false };
+  const program = createProgram(runtime, state);
+  try {
+    await program.parseAsync([...args], { from: 'user' });
+    return state.exitCode;
+  } catch (error) {
+    return await report(error, args, runtime, state.jsonBegun);
+  }
+}
+
+async function report(
+  error: unknown,
+  args: readonly string[],
+  runtime: Runtime,
+  jsonBegun: boolean,
+): Promise<ExitCode> {
+  // What reads our output has had enough (`| head`).
+  if (systemCode(error) === 'EPIPE') return exitCodes.ok;
+  if (error instanceof Interrupted) return error.exitCode;
+  if (error instanceof CommanderError) return await reportUsage(error, args, runtime);
+  if (args.includes('--json') && !jsonBegun) {
+    await createJsonOutput(runtime.io.out).document({ error: errorDocument(error) });
+  }
+  if (error instanceof FdlError) {
+    await runtime.io.err(`${error.message}\n`);
+    return exitCodes.usage;
+  }
+  if (error instanceof CliError) {
+    await runtime.io.err(
+      `sluice: ${printable(error.message)}\n${error.hint === undefined ? '' : `${printable(error.hint)}\n`}`,
+    );
+    return error.exitCode;
+  }
+  await runtime.io.err(
+    `sluice: unexpected: ${error instanceof Error ? (error.stack ?? error.message) : messageOf(error)}\n`,
+  );
+  return exitCodes.failed;
+}
+
+/** Commander has written the message; help and version come this way too. */
+async function reportUsage(
+  error: CommanderError,
+  args: readonly string[],
+  runtime: Runtime,
+): Promise<ExitCode> {
+  if (error.exitCode === 0) return exitCodes.ok;
+  if (args.includes('--json')) {
+    const message = error.message.replace(/^error: /, '');
+    await createJsonOutput(runtime.io.out).document({
+      error: { code: 'usage', message, exit_code: exitCodes.usage },
+    });
+  }
+  return exitCodes.usage;
+}
+
+/** Line breaks stay; other control characters, which a server's message may hold, do not reach the terminal. */
+function printable(text: string): string {
+  // oxlint-disable-next-line no-control-regex -- control characters are what this is about
+  return text.replaceAll(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/g, ' ');
+}

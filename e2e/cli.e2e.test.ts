@@ -1,0 +1,164 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  removeFolder,
+  run,
+  startServer,
+  tempFolder,
+  root,
+  type Finished,
+  type Server,
+} from './support/server.ts';
+
+let data: string;
+let files: string;
+let server: Server;
+
+beforeAll(async () => {
+  [data, files] = await Promise.all([tempFolder(), tempFolder()]);
+  server = await startServer({ data });
+});
+afterAll(async () => {
+  await server.stop();
+  await Promise.all([removeFolder(data), removeFolder(files)]);
+});
+
+const json = (done: Finished): unknown => JSON.parse(done.stdout);
+const ok = (done: Finished): Finished => {
+  expect(done.code, `${done.stdout}${done.stderr}`).toBe(0);
+  return done;
+};
+
+async function fdl(name: string, script: string, more = ''): Promise<string> {
+  const path = join(files, `${name}.yaml`);
+  await writeFile(join(files, `${name}.sh`), script);
+  await writeFile(
+    path,
+    `functions:
+  oscar:
+  - local:
+      name: ${name}
+      image: busybox
+      script: ${name}.sh
+${more}      input:
+      - storage_provider: minio
+        path: ${name}/in
+      output:
+      - storage_provider: minio.default
+        path: ${name}/out
+`,
+  );
+  return path;
+}
+
+test('plan, apply, change, apply again', async () => {
+  const path = await fdl(
+    'upper',
+    'tr a-z A-Z < "$INPUT_FILE_PATH" > "$TMP_OUTPUT_DIR/$(basename "$INPUT_FILE_PATH")"\n',
+  );
+  expect(ok(await server.sluice('plan', path)).stdout).toMatch(/\+ upper/);
+  const applied = ok(await server.sluice('apply', path));
+  expect(applied.stdout + applied.stderr).toContain('image is not used');
+  expect(ok(await server.sluice('plan', path)).stdout).toMatch(/= upper/);
+  await fdl(
+    'upper',
+    'tr a-z A-Z < "$INPUT_FILE_PATH" > "$TMP_OUTPUT_DIR/out.txt"\n',
+    '      memory: 512Mi\n',
+  );
+  const changed = ok(await server.sluice('plan', path)).stdout;
+  expect(changed).toMatch(/~ upper/);
+  expect(changed).toContain('512Mi');
+  ok(await server.sluice('apply', path));
+  expect(json(ok(await server.sluice('service', 'show', 'upper', '--json')))).toMatchObject({
+    memory: '512Mi',
+  });
+});
+
+test('put --wait, ls, get, rm', async () => {
+  ok(
+    await server.sluice(
+      'apply',
+      await fdl('count', 'wc -c < "$INPUT_FILE_PATH" > "$TMP_OUTPUT_DIR/$(basename "$INPUT_FILE_PATH").n"\n'),
+    ),
+  );
+  const folder = join(files, 'letters');
+  await mkdir(join(folder, 'deep'), { recursive: true });
+  await writeFile(join(folder, 'a b+c%.txt'), 'four');
+  await writeFile(join(folder, 'deep', 'ünï.txt'), 'fiver');
+  const put = ok(await server.sluice('file', 'put', folder, 'count/in/', '--wait'));
+  expect(put.stdout).toContain('count/out/');
+  const listed = ok(await server.sluice('file', 'ls', 'count/', '--json'));
+  expect(listed.stdout).toContain('a b+c%.txt.n');
+  expect(listed.stdout).toContain('ünï.txt.n');
+  const got = ok(await server.sluice('file', 'get', 'count/out/a b+c%.txt.n', '-'));
+  expect(got.stdout.trim()).toBe('4');
+  ok(await server.sluice('file', 'rm', 'count/out/a b+c%.txt.n'));
+  expect((await server.sluice('file', 'get', 'count/out/a b+c%.txt.n', '-')).code).toBe(3);
+});
+
+test('put --wait of a file that fails says why and exits with 6', async () => {
+  ok(await server.sluice('apply', await fdl('picky', 'echo "not my type of file" >&2; exit 4\n')));
+  const path = join(files, 'any.txt');
+  await writeFile(path, 'x');
+  const put = await server.sluice('file', 'put', path, 'picky/in/', '--wait');
+  expect(put.code).toBe(6);
+  expect(put.stdout + put.stderr).toContain('exit code 4');
+  expect(put.stdout + put.stderr).toContain('not my type of file');
+});
+
+test('submit, run list, show, logs, retry', async () => {
+  ok(await server.sluice('apply', await fdl('talk', 'echo "hello from the script"\n')));
+  const submitted = json(ok(await server.sluice('submit', 'talk', '--wait', '--json'))) as { id: string };
+  expect(submitted).toMatchObject({ state: 'succeeded' });
+  expect(ok(await server.sluice('run', 'logs', submitted.id, '-f')).stdout).toContain(
+    'hello from the script',
+  );
+  expect(ok(await server.sluice('run', 'show', submitted.id)).stdout).toContain('succeeded');
+  const retried = json(ok(await server.sluice('run', 'retry', submitted.id, '--json'))) as { id: string };
+  expect(retried.id).not.toBe(submitted.id);
+  const list = json(ok(await server.sluice('run', 'list', 'talk', '--json'))) as { runs: { id: string }[] };
+  expect(list.runs.map((one) => one.id)).toEqual([retried.id, submitted.id]);
+});
+
+test('backfill runs what was there before', async () => {
+  await mkdir(join(data, 'buckets/old/in'), { recursive: true });
+  await writeFile(join(data, 'buckets/old/in/relic.txt'), 'relic');
+  ok(await server.sluice('apply', await fdl('old', 'cp "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR"\n')));
+  ok(await server.sluice('backfill', 'old', '--wait'));
+  expect(await readFile(join(data, 'buckets/old/out/relic.txt'), 'utf8')).toBe('relic');
+});
+
+test('service delete, status, dead letters', async () => {
+  ok(await server.sluice('apply', await fdl('brief', 'true\n')));
+  ok(await server.sluice('service', 'delete', 'brief', '--yes'));
+  expect((await server.sluice('service', 'show', 'brief')).code).toBe(3);
+  expect(ok(await server.sluice('status')).stdout).toContain('succeeded');
+  expect(json(ok(await server.sluice('dead-letter', 'list', '--json')))).toMatchObject({ dead_letters: [] });
+});
+
+describe('exit codes', () => {
+  test('2: an FDL error names file, line and column', async () => {
+    const path = join(files, 'wrong.yaml');
+    await writeFile(path, 'functions:\n  oscar:\n  - local:\n      name: [x]\n');
+    const done = await server.sluice('apply', path);
+    expect(done.code).toBe(2);
+    expect(done.stderr).toMatch(/wrong\.yaml:4:13/);
+  });
+  test('4: wrong credentials', async () => {
+    const done = await run(process.execPath, [join(root, 'apps/cli/bin/sluice.mjs'), 'status'], {
+      env: { SLUICE_URL: server.url, SLUICE_USERNAME: 'oscar', SLUICE_PASSWORD: 'wrong' },
+    });
+    expect(done.code).toBe(4);
+  });
+  test('5: nobody there, with the next command', async () => {
+    const done = await run(process.execPath, [
+      join(root, 'apps/cli/bin/sluice.mjs'),
+      'status',
+      '--url',
+      'http://127.0.0.1:1',
+    ]);
+    expect(done.code).toBe(5);
+    expect(done.stderr).toContain('npm start');
+  });
+});

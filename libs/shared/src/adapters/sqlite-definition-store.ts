@@ -1,0 +1,244 @@
+import type { ServiceDefinition, ServiceSecrets } from '../contracts/index.ts';
+import { AppError } from '../errors/index.ts';
+import type { Clock } from '../lifecycle/index.ts';
+import type { DefinitionChange, DefinitionStore, NewDefinition, StoredDefinition } from '../stores/index.ts';
+import { checkLimit, decodeCursor, encodeCursor } from './sqlite-cursor.ts';
+import type { Database } from './sqlite-database.ts';
+import { createFloors, type Floors } from './sqlite-definition-floors.ts';
+import type { Transaction } from './sqlite-transaction.ts';
+
+export interface SqliteDefinitionStoreOptions {
+  readonly db: Database;
+  readonly clock: Clock;
+  /** Random bytes (`randomBytes` of `node:crypto`), for uids. */
+  readonly random: (size: number) => Uint8Array;
+}
+
+interface Row {
+  readonly uid: string;
+  readonly version: number;
+  readonly name: string;
+  readonly created_at: number;
+  readonly updated_at: number;
+  readonly definition: string;
+}
+
+const columns = 'v.uid, v.version, v.name, v.created_at, v.updated_at, v.definition';
+const inForce = `SELECT ${columns} FROM definitions d JOIN definition_versions v ON v.uid = d.uid AND v.version = d.version`;
+const cursorKind = 'service';
+/** Versions dropped in one transaction. */
+const pruneStep = 500;
+
+/**
+ * The services of one installation. Watchers are functions of this process, called after the commit.
+ * @throws AppError `conflict` when the database has a definition store already
+ */
+export function createSqliteDefinitionStore(options: SqliteDefinitionStoreOptions): DefinitionStore {
+  const { db } = options;
+  db.occupy('definitions');
+  const floors = createFloors(db);
+  const listeners = new Set<(change: DefinitionChange) => void>();
+  const announce = (transaction: Transaction, change: DefinitionChange): void => {
+    transaction.afterCommit(() => {
+      for (const listener of listeners) listener(change);
+    });
+  };
+  const all = db.prepare<Row>(`${inForce} ORDER BY d.name`);
+  return {
+    ...createWrites(options, floors, announce),
+    ...createReads(db),
+    watch: async (listener) => {
+      // In one step with the listing: no change comes between the two.
+      for (const row of db.read(() => all.all())) listener({ kind: 'put', stored: toStored(row) });
+      // Its own function, so that the same listener can be there twice.
+      const entry = (change: DefinitionChange): void => listener(change);
+      listeners.add(entry);
+      return {
+        stop: async () => {
+          listeners.delete(entry);
+        },
+      };
+    },
+    floors: floors.of,
+    raiseFloor: floors.raise,
+    lowestFloor: floors.lowest,
+    pruneVersions: pruner(db),
+  };
+}
+
+function toStored({ definition, ...row }: Row): StoredDefinition {
+  return { ...row, definition: JSON.parse(definition) as ServiceDefinition };
+}
+
+function createReads(db: Database): Pick<DefinitionStore, 'get' | 'getVersion' | 'secrets' | 'list'> {
+  const byName = db.prepare<Row>(`${inForce} WHERE d.name = ?`);
+  const byVersion = db.prepare<Row>(
+    `SELECT ${columns} FROM definition_versions v WHERE v.uid = ? AND v.version = ?`,
+  );
+  const secrets = db.prepare<{ secrets: string }>(
+    'SELECT secrets FROM definition_secrets WHERE uid = ? AND version = ?',
+  );
+  const page = db.prepare<Row>(`${inForce} WHERE d.name > ? ORDER BY d.name LIMIT ?`);
+  const stored = (row: Row | undefined): StoredDefinition | undefined =>
+    row === undefined ? undefined : toStored(row);
+  return {
+    get: async (name) => stored(db.read(() => byName.get(name))),
+    getVersion: async (uid, version) => stored(db.read(() => byVersion.get(uid, version))),
+    secrets: async (uid, version) => {
+      const row = db.read(() => secrets.get(uid, version));
+      return row === undefined ? undefined : (JSON.parse(row.secrets) as ServiceSecrets);
+    },
+    list: async ({ limit, cursor }) => {
+      checkLimit(limit);
+      const after = cursor === undefined ? '' : decodeCursor(cursorKind, cursor);
+      const rows = db.read(() => page.all(after, limit + 1));
+      const items = rows.slice(0, limit).map(toStored);
+      const last = items.at(-1);
+      if (rows.length <= limit || last === undefined) return { items };
+      return { items, next: encodeCursor(cursorKind, last.name) };
+    },
+  };
+}
+
+/** A version with what belongs to it. */
+interface Version {
+  readonly uid: string;
+  readonly version: number;
+  readonly createdAt: number;
+}
+
+function createWrites(
+  options: SqliteDefinitionStoreOptions,
+  floors: Floors,
+  announce: (transaction: Transaction, change: DefinitionChange) => void,
+): Pick<DefinitionStore, 'create' | 'update' | 'remove'> {
+  const { db, clock } = options;
+  const current = db.prepare<Row>(`${inForce} WHERE d.name = ?`);
+  const byUid = db.prepare<Row>(
+    `SELECT ${columns} FROM definition_versions v WHERE v.uid = ? AND v.ended_at IS NULL`,
+  );
+  const point = db.prepare('INSERT OR REPLACE INTO definitions (name, uid, version) VALUES (?, ?, ?)');
+  const unpoint = db.prepare('DELETE FROM definitions WHERE name = ?');
+  const end = db.prepare('UPDATE definition_versions SET ended_at = ? WHERE uid = ? AND ended_at IS NULL');
+  const insert = versionInserter(db);
+  const now = (): number => Math.floor(clock.now());
+
+  const put = (transaction: Transaction, input: NewDefinition, version: Version): StoredDefinition => {
+    const at = now();
+    end.run(at, version.uid);
+    const stored = insert(input, version, at);
+    point.run(stored.name, stored.uid, stored.version);
+    floors.put(stored.uid, input);
+    announce(transaction, { kind: 'put', stored });
+    return stored;
+  };
+
+  return {
+    create: async (input) => {
+      refuseSecrets(input.definition);
+      const uid = newUid(options.random);
+      return db.write((transaction) => {
+        if (current.get(input.definition.name) !== undefined) throw nameTaken(input.definition.name);
+        return put(transaction, input, { uid, version: 1, createdAt: now() });
+      });
+    },
+    update: async ({ uid, version }, input) => {
+      refuseSecrets(input.definition);
+      return db.write((transaction) => {
+        const before = byUid.get(uid);
+        if (before === undefined) throw new AppError('not_found', 'There is no such service.');
+        checkUpdate(before, version, input);
+        return put(transaction, input, { uid, version: version + 1, createdAt: before.created_at });
+      });
+    },
+    remove: async (name) =>
+      db.write((transaction) => {
+        const row = current.get(name);
+        if (row === undefined) return undefined;
+        end.run(now(), row.uid);
+        unpoint.run(name);
+        floors.removeAll(row.uid);
+        announce(transaction, { kind: 'removed', name, uid: row.uid });
+        return toStored(row);
+      }),
+  };
+}
+
+function versionInserter(
+  db: Database,
+): (input: NewDefinition, version: Version, at: number) => StoredDefinition {
+  const insert = db.prepare(
+    `INSERT INTO definition_versions (uid, version, name, created_at, updated_at, definition) VALUES (?, ?, ?, ?, ?, ?)`,
+  );
+  const insertSecrets = db.prepare('INSERT INTO definition_secrets (uid, version, secrets) VALUES (?, ?, ?)');
+  return ({ definition, secrets }, { uid, version, createdAt }, at) => {
+    const { name } = definition;
+    const json = JSON.stringify(definition);
+    insert.run(uid, version, name, createdAt, at, json);
+    insertSecrets.run(uid, version, JSON.stringify(secrets));
+    // As a reader gets it: parsed anew, nobody else's object.
+    return toStored({ uid, version, name, created_at: createdAt, updated_at: at, definition: json });
+  };
+}
+
+function nameTaken(name: string): AppError {
+  return new AppError('conflict', `There is a service named ${name} already.`, { field: 'name' });
+}
+
+function checkUpdate(before: Row, expected: number, { definition }: NewDefinition): void {
+  if (before.version !== expected) {
+    throw new AppError(
+      'conflict',
+      `The service ${before.name} was changed by somebody else meanwhile; read it again.`,
+    );
+  }
+  if (before.name !== definition.name) {
+    throw new AppError('invalid_input', 'A service keeps its name.', { field: 'name' });
+  }
+}
+
+/** Whoever lists definitions sees no secret: keeps a caller's mistake from storing one where they do. */
+function refuseSecrets({ token, environment }: ServiceDefinition): void {
+  const field = token === '' ? 'environment.secrets' : 'token';
+  if (token === '' && Object.values(environment.secrets).every((value) => value === '')) return;
+  throw new AppError('invalid_input', `Secrets are stored apart: ${field} of the definition must be empty.`, {
+    field,
+  });
+}
+
+/** A random UUID (version 4, RFC 9562 §5.4). */
+function newUid(random: (size: number) => Uint8Array): string {
+  const bytes = Buffer.from(random(16));
+  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40;
+  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
+  const hex = bytes.toString('hex');
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
+}
+
+function pruner(db: Database): DefinitionStore['pruneVersions'] {
+  const ended = db.prepare<{ rowid: number; uid: string; version: number }>(
+    `SELECT rowid, uid, version FROM definition_versions
+     WHERE ended_at IS NOT NULL AND ended_at < ? AND rowid > ? ORDER BY rowid LIMIT ?`,
+  );
+  const drop = db.prepare('DELETE FROM definition_versions WHERE rowid = ?');
+  const dropSecrets = db.prepare('DELETE FROM definition_secrets WHERE uid = ? AND version = ?');
+  return async ({ before, inUse }) => {
+    let dropped = 0;
+    let after = -1;
+    for (;;) {
+      const rows = db.read(() => ended.all(Math.ceil(before), after, pruneStep));
+      const last = rows.at(-1);
+      if (last === undefined) return dropped;
+      after = last.rowid;
+      const free = rows.filter(({ uid, version }) => !inUse.has(`${uid}/${version}`));
+      if (free.length === 0) continue;
+      await db.write(() => {
+        for (const { rowid, uid, version } of free) {
+          drop.run(rowid);
+          dropSecrets.run(uid, version);
+        }
+      });
+      dropped += free.length;
+    }
+  };
+}

@@ -1,0 +1,121 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { isUtf8 } from 'node:buffer';
+import { idempotentRunId, runName, type Payload } from '@sluice/shared/contracts';
+import { AppError } from '@sluice/shared/errors';
+import { SYSTEM_BUCKET, type NewRun, type ObjectStore, type RunLedger } from '@sluice/shared/stores';
+import { childTraceparent } from '@sluice/shared/telemetry';
+import { isRunId, jobEvents, maxHops, maxRecords } from '../domain/job-event.ts';
+
+/** Events up to this size travel in the run's messages; larger ones go to the system bucket. */
+const inlineBytes = 65_536;
+
+export interface JobRequest {
+  readonly service: { readonly name: string; readonly uid: string };
+  readonly body: Uint8Array;
+  /** `X-Delegated-Job-ID` (OSCAR §4.3). */
+  readonly delegatedId?: string | undefined;
+  /** `Idempotency-Key`, at most 255 characters. */
+  readonly idempotencyKey?: string | undefined;
+  readonly traceparent?: string | undefined;
+}
+
+/**
+ * Accepts a `/job` call: when it resolves, the runs are durable.
+ * @returns the id of the (first) run
+ * @throws AppError `invalid_input`, `conflict` for a delegated id that another service has, `unavailable`
+ */
+export type SubmitJob = (request: JobRequest) => Promise<string>;
+
+export function createSubmitJob(deps: {
+  readonly ledger: Pick<RunLedger, 'claim' | 'get'>;
+  readonly objects: Pick<ObjectStore, 'put'>;
+  readonly uuid?: () => string;
+}): SubmitJob {
+  const uuid = deps.uuid ?? randomUUID;
+  return async (request) => {
+    checkIds(request);
+    const events = jobEvents(request.body);
+    if (events === undefined) {
+      throw new AppError('too_large', `The event has more than ${maxRecords} records.`, { field: 'Records' });
+    }
+    if (events.some(({ hop }) => hop > maxHops)) {
+      throw new AppError(
+        'unprocessable',
+        `The object came through more than ${maxHops} services: this looks like a loop.`,
+      );
+    }
+    const traceparent = childTraceparent(request.traceparent);
+    const runs: NewRun[] = [];
+    for (const [index, event] of events.entries()) {
+      runs.push({
+        id: runId(request, index, uuid),
+        service: request.service.name,
+        service_uid: request.service.uid,
+        source: 'job',
+        event: await payloadOf(event.body, deps.objects),
+        ...(event.user === undefined ? {} : { user: event.user }),
+        traceparent,
+        hop: event.hop,
+      });
+    }
+    const [first] = await deps.ledger.claim(runs);
+    if (first === undefined) throw new AppError('unavailable', 'The run could not be stored.');
+    if (!first.created && request.delegatedId !== undefined) await checkOwner(first.id, request, deps.ledger);
+    return first.id;
+  };
+}
+
+function checkIds({ delegatedId, idempotencyKey }: JobRequest): void {
+  if (delegatedId !== undefined && !isRunId(delegatedId)) {
+    throw new AppError('invalid_input', 'X-Delegated-Job-ID must be a DNS label of at most 63 characters.', {
+      field: 'X-Delegated-Job-ID',
+    });
+  }
+  if (idempotencyKey !== undefined && (idempotencyKey === '' || idempotencyKey.length > 255)) {
+    throw new AppError('invalid_input', 'Idempotency-Key must have 1 to 255 characters.', {
+      field: 'Idempotency-Key',
+    });
+  }
+}
+
+/** Records after the first get ids that follow from the first's, so that a repeated call finds them all. */
+function runId(
+  { service, delegatedId, idempotencyKey }: JobRequest,
+  index: number,
+  uuid: () => string,
+): string {
+  if (delegatedId !== undefined) {
+    return index === 0
+      ? delegatedId
+      : idempotentRunId(service.name, service.uid, `delegated:${delegatedId}#${index}`);
+  }
+  if (idempotencyKey !== undefined) {
+    return idempotentRunId(
+      service.name,
+      service.uid,
+      index === 0 ? idempotencyKey : `${idempotencyKey}#${index}`,
+    );
+  }
+  return runName(service.name, uuid());
+}
+
+async function checkOwner(id: string, request: JobRequest, ledger: Pick<RunLedger, 'get'>): Promise<void> {
+  const run = await ledger.get(id);
+  if (run === undefined || run.service_uid === request.service.uid) return;
+  throw new AppError('conflict', `The job id "${id}" is taken by another service.`, {
+    field: 'X-Delegated-Job-ID',
+  });
+}
+
+async function payloadOf(body: Uint8Array, objects: Pick<ObjectStore, 'put'>): Promise<Payload> {
+  if (body.byteLength > inlineBytes) {
+    const key = `events/${createHash('sha256').update(body).digest('hex')}`;
+    // Put again where it is there already: what cleans up sees that it is in use.
+    await objects.put(SYSTEM_BUCKET, key, body, { size: body.byteLength });
+    return { kind: 'object', key, size: body.byteLength };
+  }
+  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+  return isUtf8(body)
+    ? { kind: 'inline', encoding: 'utf8', data: bytes.toString('utf8') }
+    : { kind: 'inline', encoding: 'base64', data: bytes.toString('base64') };
+}

@@ -1,0 +1,33 @@
+import type { Bus } from '@sluice/shared/bus';
+import type { DefinitionStore, ObjectStore, RunLedger, RunLogs } from '@sluice/shared/stores';
+import type { Logger, Registry } from '@sluice/shared/telemetry';
+import type { Authenticate } from '../app/authenticate.ts';
+import type { Buckets } from '../app/buckets.ts';
+import type { Directory } from '../app/directory.ts';
+import type { Jobs } from '../app/jobs.ts';
+import type { Runs } from '../app/runs.ts';
+import type { ServiceContext } from '../app/service-context.ts';
+import type { SubmitJob } from '../app/submit-job.ts';
+import type { ApiConfig } from '../config.ts';
+import type { Installation, UrlVerifier } from '../ports.ts';
+
+/** What the routes work with; made by the component. */
+export interface HttpContext {
+  readonly config: ApiConfig;
+  readonly authenticate: Authenticate;
+  readonly directory: Directory;
+  readonly services: ServiceContext;
+  readonly definitions: DefinitionStore;
+  readonly ledger: RunLedger;
+  readonly objects: ObjectStore;
+  readonly logs: RunLogs;
+  readonly bus: Bus;
+  readonly buckets: Buckets;
+  readonly jobs: Jobs;
+  readonly runs: Runs;
+  readonly submit: SubmitJob;
+  readonly verifier: UrlVerifier;
+  readonly installation: () => Installation;
+  readonly log: Logger;
+  readonly metrics: Registry;
+}

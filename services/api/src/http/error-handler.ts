@@ -1,0 +1,93 @@
+import { STATUS_CODES } from 'node:http';
+import { AppError, type ErrorCode } from '@sluice/shared/errors';
+import type { Logger } from '@sluice/shared/telemetry';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import './types.ts';
+
+/** The only place where failures become HTTP. */
+const statuses = {
+  invalid_input: 400,
+  unsupported: 400,
+  unauthenticated: 401,
+  forbidden: 403,
+  not_found: 404,
+  timed_out: 408,
+  conflict: 409,
+  precondition_failed: 412,
+  too_large: 413,
+  unprocessable: 422,
+  limit_reached: 429,
+  cancelled: 499,
+  unavailable: 503,
+  storage_full: 507,
+} as const satisfies Record<ErrorCode, number>;
+
+const defaultRetryAfter = 5;
+
+interface Problem {
+  readonly status: number;
+  readonly code: string;
+  readonly detail: string;
+  readonly field?: string;
+  readonly retryAfter?: number;
+}
+
+export type ErrorHandler = (error: unknown, request: FastifyRequest, reply: FastifyReply) => void;
+
+/** OSCAR's routes answer in text, Sluice's in `application/problem+json` (RFC 9457); our own bugs say nothing and are logged. */
+export function createErrorHandler(log: Logger): ErrorHandler {
+  return (error, request, reply) => {
+    const problem = problemOf(error);
+    if (problem === undefined) {
+      log.error({ err: error, request_id: request.id, route: routeOf(request) }, 'request failed');
+      void reply.code(500).header('x-request-id', request.id).send();
+      return;
+    }
+    if (problem.status >= 500) {
+      log.warn({ err: error, request_id: request.id, route: routeOf(request) }, 'request not served');
+      void reply.header('x-request-id', request.id);
+    }
+    if (problem.retryAfter !== undefined) void reply.header('retry-after', String(problem.retryAfter));
+    void reply.code(problem.status);
+    if (request.method === 'HEAD') void reply.send();
+    else if (request.routeOptions.config.wire === 'sluice') sendProblem(reply, problem);
+    else void reply.header('content-type', 'text/plain; charset=utf-8').send(problem.detail);
+  };
+}
+
+function sendProblem(reply: FastifyReply, { status, code, detail, field }: Problem): void {
+  const title = STATUS_CODES[status] ?? 'Client Closed Request';
+  const body = {
+    type: 'about:blank',
+    title,
+    status,
+    code,
+    detail,
+    ...(field === undefined ? {} : { field }),
+  };
+  void reply.header('content-type', 'application/problem+json').send(JSON.stringify(body));
+}
+
+/** Undefined for what is nobody's fault but ours. */
+function problemOf(error: unknown): Problem | undefined {
+  if (error instanceof AppError) {
+    return {
+      status: statuses[error.code],
+      code: error.code,
+      detail: error.message,
+      ...(error.field === undefined ? {} : { field: error.field }),
+      ...(error.retry === 'later' ? { retryAfter: error.retryAfterSeconds ?? defaultRetryAfter } : {}),
+    };
+  }
+  // What Fastify itself refuses: a malformed URL, a content length that lies.
+  if (!(error instanceof Error) || !('statusCode' in error) || typeof error.statusCode !== 'number')
+    return undefined;
+  const { statusCode } = error;
+  if (statusCode < 400 || statusCode >= 500) return undefined;
+  return { status: statusCode, code: 'invalid_input', detail: error.message };
+}
+
+/** The route's pattern: bounded, unlike the URL. */
+export function routeOf(request: FastifyRequest): string {
+  return request.is404 ? 'unknown' : (request.routeOptions.url ?? 'unknown');
+}

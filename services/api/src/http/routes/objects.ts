@@ -1,0 +1,246 @@
+import { Readable } from 'node:stream';
+import { AppError } from '@sluice/shared/errors';
+import { SYSTEM_BUCKET, type ObjectHead, type PutOptions } from '@sluice/shared/stores';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { Type, type Static } from 'typebox';
+import { readConditions, type Conditions } from '../../domain/conditions.ts';
+import { wireTime } from '../../domain/run-wire.ts';
+import { installStreams } from '../body.ts';
+import type { HttpContext } from '../context.ts';
+import { sendStatus } from '../replies.ts';
+import { addRoute } from '../route.ts';
+import { admin } from '../types.ts';
+
+const Bucket = Type.Object({ bucket: Type.String() });
+const ListQuery = Type.Object({
+  prefix: Type.Optional(Type.String()),
+  after: Type.Optional(Type.String()),
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+});
+const ObjectList = Type.Object({
+  objects: Type.Array(
+    Type.Object({
+      key: Type.String(),
+      size: Type.Integer(),
+      etag: Type.String(),
+      last_modified: Type.String(),
+    }),
+  ),
+  next: Type.Optional(Type.String()),
+});
+
+const metadataHeader = 'x-amz-meta-';
+const defaultType = 'application/octet-stream';
+
+/** Objects as streams, for the administrator and by presigned URL. In a scope of its own, where bodies are not read ahead. */
+export function objectRoutes(app: FastifyInstance, context: HttpContext): void {
+  installStreams(app);
+  const common = { access: admin('objects'), wire: 'sluice' } as const;
+  addRoute(app, {
+    ...common,
+    method: 'GET',
+    url: '/system/buckets/:bucket/objects',
+    schema: {
+      summary: 'Objects by key.',
+      params: Bucket,
+      querystring: ListQuery,
+      response: { 200: ObjectList },
+    },
+    handler: async (request) => {
+      const { prefix = '', limit = 1000, after } = request.query as Static<typeof ListQuery>;
+      const query = { prefix, limit, ...(after === undefined ? {} : { after }) };
+      const page = await context.objects.list(bucketOf(request), query);
+      return {
+        objects: page.objects.map(({ key, size, etag, lastModified }) => ({
+          key,
+          size,
+          etag,
+          last_modified: wireTime(lastModified),
+        })),
+        ...(page.next === undefined ? {} : { next: page.next }),
+      };
+    },
+  });
+  const url = '/system/buckets/:bucket/objects/*';
+  addRoute(app, {
+    ...common,
+    method: 'PUT',
+    url,
+    schema: { summary: 'Stores an object; the body is its bytes.', params: Bucket },
+    handler: async (request, reply) => putObject(request, reply.code(201), context),
+  });
+  addRoute(app, {
+    ...common,
+    method: 'GET',
+    url,
+    schema: { summary: 'The bytes of an object.', params: Bucket },
+    handler: async (request, reply) => getObject(request, reply, context),
+  });
+  addRoute(app, {
+    ...common,
+    method: 'HEAD',
+    url,
+    schema: { summary: 'What GET says beside the bytes.', params: Bucket },
+    handler: async (request, reply) => headObject(request, reply, context),
+  });
+  addRoute(app, {
+    ...common,
+    method: 'DELETE',
+    url,
+    schema: { summary: 'Removes an object; absent is fine.', params: Bucket },
+    handler: async (request, reply) => {
+      await context.objects.remove(bucketOf(request), keyOf(request));
+      return sendStatus(reply, 204);
+    },
+  });
+  presignedRoutes(app, context);
+}
+
+/** No login: the URL is the proof, checked before anything is read. */
+function presignedRoutes(app: FastifyInstance, context: HttpContext): void {
+  const common = { url: '/objects/:bucket/*', access: 'none', wire: 'sluice' } as const;
+  addRoute(app, {
+    ...common,
+    method: 'PUT',
+    schema: { summary: 'Stores an object by presigned URL.', params: Bucket },
+    handler: async (request, reply) => {
+      const grant = verify(request, context);
+      return putObject(request, reply.code(200), context, grant.contentType);
+    },
+  });
+  addRoute(app, {
+    ...common,
+    method: 'GET',
+    schema: { summary: 'The bytes of an object by presigned URL.', params: Bucket },
+    handler: async (request, reply) => {
+      const grant = verify(request, context);
+      return getObject(request, reply, context, grant.contentType);
+    },
+  });
+}
+
+function verify(request: FastifyRequest, context: HttpContext): { readonly contentType?: string } {
+  const { contentType } = request;
+  return context.verifier.verify({
+    method: request.method,
+    bucket: bucketOf(request),
+    key: keyOf(request),
+    query: new URL(request.raw.url ?? '/', 'http://localhost').searchParams,
+    headers:
+      contentType === undefined ? request.headers : { ...request.headers, 'content-type': contentType },
+  });
+}
+
+async function putObject(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  context: HttpContext,
+  contentType = request.contentType,
+): Promise<FastifyReply> {
+  const { ifMatch, ifNoneMatch } = conditionsOf(request);
+  if (Array.isArray(ifNoneMatch)) {
+    throw new AppError('invalid_input', 'An upload takes If-None-Match: * only.', { field: 'If-None-Match' });
+  }
+  const length = request.headers['content-length'];
+  const options: PutOptions = {
+    metadata: metadataOf(request),
+    ...(contentType === undefined || contentType === '' ? {} : { contentType }),
+    ...(ifMatch === undefined ? {} : { ifMatch }),
+    ...(ifNoneMatch === '*' ? { ifNoneMatch } : {}),
+    ...(length === undefined ? {} : { size: Number(length) }),
+  };
+  const body = request.body instanceof Readable ? request.body : new Uint8Array(0);
+  const stored = await context.objects.put(bucketOf(request), keyOf(request), body, options);
+  return reply.header('etag', `"${stored.etag}"`).send();
+}
+
+async function getObject(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  context: HttpContext,
+  contentType?: string,
+): Promise<FastifyReply> {
+  const { ifMatch, ifNoneMatch } = conditionsOf(request);
+  const options = ifMatch === undefined ? {} : { ifMatch };
+  const { info, body } = await context.objects.get(bucketOf(request), keyOf(request), options);
+  if (isKnown(info, ifNoneMatch)) {
+    body.destroy();
+    return reply.code(304).header('etag', `"${info.etag}"`).send();
+  }
+  return withHead(reply, info, contentType).send(body);
+}
+
+async function headObject(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  context: HttpContext,
+): Promise<FastifyReply> {
+  const { ifMatch, ifNoneMatch } = conditionsOf(request);
+  const info = await context.objects.head(bucketOf(request), keyOf(request));
+  if (info === undefined) throw new AppError('not_found', 'There is no such object.');
+  if (ifMatch !== undefined && ifMatch !== info.etag) {
+    throw new AppError('precondition_failed', 'The object has another etag.');
+  }
+  if (isKnown(info, ifNoneMatch)) return reply.code(304).header('etag', `"${info.etag}"`).send();
+  return withHead(reply, info).send();
+}
+
+function isKnown(info: ObjectHead, ifNoneMatch: Conditions['ifNoneMatch']): boolean {
+  return ifNoneMatch === '*' || ifNoneMatch?.includes(info.etag) === true;
+}
+
+function withHead(reply: FastifyReply, info: ObjectHead, contentType = info.contentType): FastifyReply {
+  const metadata = Object.entries(info.metadata).map(
+    ([name, value]) => [`${metadataHeader}${name}`, value] as const,
+  );
+  return reply.headers({
+    ...Object.fromEntries(metadata),
+    'content-type': contentType === '' ? defaultType : contentType,
+    'content-length': String(info.size),
+    etag: `"${info.etag}"`,
+    'last-modified': new Date(info.lastModified).toUTCString(),
+    // What users stored is never run as a page of this server.
+    'x-content-type-options': 'nosniff',
+    'content-security-policy': "default-src 'none'; sandbox",
+  });
+}
+
+function conditionsOf(request: FastifyRequest): Conditions {
+  const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = request.headers;
+  return readConditions({
+    ...(ifMatch === undefined ? {} : { 'if-match': ifMatch }),
+    ...(ifNoneMatch === undefined ? {} : { 'if-none-match': ifNoneMatch }),
+  });
+}
+
+function metadataOf(request: FastifyRequest): Record<string, string> {
+  const entries = Object.entries(request.headers)
+    .filter(([name]) => name.startsWith(metadataHeader))
+    .map(([name, value]) => [
+      name.slice(metadataHeader.length),
+      Array.isArray(value) ? value.join(', ') : (value ?? ''),
+    ]);
+  return Object.fromEntries(entries) as Record<string, string>;
+}
+
+function bucketOf(request: FastifyRequest): string {
+  const { bucket } = request.params as Static<typeof Bucket>;
+  if (bucket === SYSTEM_BUCKET) throw new AppError('not_found', `There is no bucket "${bucket}".`);
+  return bucket;
+}
+
+/** The key from the URL as it came, decoded exactly once; the router's own decoding is not asked. */
+function keyOf(request: FastifyRequest): string {
+  const url = request.raw.url ?? '';
+  const path = url.split('?', 1)[0] ?? '';
+  const encoded =
+    /^(?:\/system\/buckets\/[^/]+)?\/objects\/(?:(?<=^\/objects\/)[^/]+\/)?(.*)$/s.exec(path)?.[1] ?? '';
+  try {
+    return decodeURIComponent(encoded);
+  } catch (error) {
+    throw new AppError('invalid_input', 'The key in the URL is not percent-encoded UTF-8.', {
+      field: 'key',
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,133 @@
+import { AppError } from '@sluice/shared/errors';
+import type { RunQuery } from '@sluice/shared/stores';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { Type, type Static } from 'typebox';
+import { maxPiece, readPiece } from '../../app/read-log.ts';
+import { parseStates, runOnWire, WireRun } from '../../domain/run-wire.ts';
+import { principalOf } from '../access.ts';
+import type { HttpContext } from '../context.ts';
+import { headerOf, sendText } from '../replies.ts';
+import { addRoute } from '../route.ts';
+import { admin, adminOrService } from '../types.ts';
+
+const Id = Type.Object({ id: Type.String() });
+const ListQuery = Type.Object({
+  service: Type.Optional(Type.String()),
+  state: Type.Optional(Type.String()),
+  bucket: Type.Optional(Type.String()),
+  key: Type.Optional(Type.String()),
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+  cursor: Type.Optional(Type.String()),
+});
+const RunList = Type.Object({ runs: Type.Array(WireRun), next: Type.Optional(Type.String()) });
+/** A piece is at least long enough for a time stamp, so that every piece gets on. */
+const LogQuery = Type.Object({
+  timestamps: Type.Optional(Type.Boolean()),
+  offset: Type.Optional(Type.Integer({ minimum: 0 })),
+  limit: Type.Optional(Type.Integer({ minimum: 1024, maximum: maxPiece })),
+});
+
+/** Runs as a resource. */
+export function runRoutes(app: FastifyInstance, context: HttpContext): void {
+  addRoute(app, {
+    method: 'GET',
+    url: '/system/runs',
+    access: adminOrService('runs.list'),
+    wire: 'sluice',
+    schema: { summary: 'Runs, newest first.', querystring: ListQuery, response: { 200: RunList } },
+    handler: async (request) => {
+      const page = await context.runs.list(principalOf(request), runQuery(request));
+      return {
+        runs: page.items.map((run) => runOnWire(run)),
+        ...(page.next === undefined ? {} : { next: page.next }),
+      };
+    },
+  });
+  addRoute(app, {
+    method: 'GET',
+    url: '/system/runs/:id',
+    access: adminOrService('runs.read'),
+    wire: 'sluice',
+    schema: { summary: 'A run with its time line.', params: Id, response: { 200: WireRun } },
+    handler: async (request) => runOnWire(await context.runs.get(principalOf(request), idOf(request))),
+  });
+  addRoute(app, {
+    method: 'GET',
+    url: '/system/runs/:id/log',
+    access: adminOrService('runs.read'),
+    wire: 'sluice',
+    schema: {
+      summary: 'A piece of what a run prints.',
+      params: Id,
+      querystring: LogQuery,
+      response: { 200: Type.String() },
+    },
+    handler: async (request, reply) => {
+      const { timestamps = false, offset = 0, limit = maxPiece } = request.query as Static<typeof LogQuery>;
+      const run = await context.runs.get(principalOf(request), idOf(request));
+      const piece = await readPiece(run, { timestamps, offset, limit }, context.logs);
+      void reply
+        .header('x-next-offset', String(piece.nextOffset))
+        .header('x-log-complete', String(piece.complete));
+      return sendText(reply, Buffer.from(piece.data));
+    },
+  });
+  changeRoutes(app, context);
+}
+
+function changeRoutes(app: FastifyInstance, context: HttpContext): void {
+  addRoute(app, {
+    method: 'POST',
+    url: '/system/runs/:id/cancel',
+    access: adminOrService('runs.cancel'),
+    wire: 'sluice',
+    schema: { summary: 'Ends a run.', params: Id, response: { 202: WireRun } },
+    handler: async (request, reply) => {
+      const run = await context.runs.cancel(principalOf(request), idOf(request));
+      return reply.code(202).send(runOnWire(run));
+    },
+  });
+  addRoute(app, {
+    method: 'POST',
+    url: '/system/runs/:id/retry',
+    access: admin('runs.retry'),
+    wire: 'sluice',
+    schema: { summary: 'A new run of the same input.', params: Id, response: { 201: WireRun } },
+    handler: async (request, reply) => {
+      const idempotencyKey = headerOf(request, 'idempotency-key');
+      if (idempotencyKey !== undefined && (idempotencyKey === '' || idempotencyKey.length > 255)) {
+        throw new AppError('invalid_input', 'Idempotency-Key must have 1 to 255 characters.', {
+          field: 'Idempotency-Key',
+        });
+      }
+      const run = await context.runs.retry(principalOf(request), idOf(request), {
+        idempotencyKey,
+        traceparent: headerOf(request, 'traceparent'),
+      });
+      return reply.code(201).header('location', `/system/runs/${run.id}`).send(runOnWire(run));
+    },
+  });
+}
+
+function idOf(request: FastifyRequest): string {
+  return (request.params as Static<typeof Id>).id;
+}
+
+function runQuery(request: FastifyRequest): RunQuery {
+  const { service, state, bucket, key, limit = 50, cursor } = request.query as Static<typeof ListQuery>;
+  const states = state === undefined ? undefined : parseStates(state);
+  if (state !== undefined && states === undefined) {
+    throw new AppError('invalid_input', 'state: must be a comma list of run states', { field: 'state' });
+  }
+  if ((bucket === undefined) !== (key === undefined)) {
+    const field = bucket === undefined ? 'bucket' : 'key';
+    throw new AppError('invalid_input', `${field}: bucket and key go together`, { field });
+  }
+  return {
+    limit,
+    ...(service === undefined ? {} : { service }),
+    ...(states === undefined ? {} : { states }),
+    ...(bucket === undefined || key === undefined ? {} : { input: { bucket, key } }),
+    ...(cursor === undefined ? {} : { cursor }),
+  };
+}

@@ -1,0 +1,142 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { Type, type Static } from 'typebox';
+import { startBackfill } from '../../app/backfill.ts';
+import { createService } from '../../app/create-service.ts';
+import { deleteService } from '../../app/delete-service.ts';
+import { listServices, readService, type ReadOptions } from '../../app/read-services.ts';
+import { updateService } from '../../app/update-service.ts';
+import { decodeGoJson } from '../../domain/go-json-decode.ts';
+import { ServiceInput, ServiceOutput } from '../../domain/service-wire.ts';
+import { bodyOf } from '../body.ts';
+import type { HttpContext } from '../context.ts';
+import { headerOf, sendJsonText, sendPieces, sendStatus, sendText } from '../replies.ts';
+import { addRoute } from '../route.ts';
+import { admin } from '../types.ts';
+
+const Name = Type.Object({ name: Type.String() });
+const ReadQuery = Type.Object({ include: Type.Optional(Type.String()) });
+const DeleteQuery = Type.Object({ keep_buckets: Type.Optional(Type.Boolean()) });
+const BackfillInput = Type.Object({ prefix: Type.String(), again: Type.Boolean() });
+const BackfillOutput = Type.Object({ backfill_id: Type.String() });
+
+/** Kubernetes' rule for a label value, which OSCAR asks of the name in a path (OSCAR §1.4). */
+const labelValue = /^[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$/;
+
+/** Services: OSCAR §1.2 to §1.5, and the backfill. */
+export function serviceRoutes(app: FastifyInstance, context: HttpContext): void {
+  writeRoutes(app, context);
+  readRoutes(app, context);
+  addRoute(app, {
+    method: 'DELETE',
+    url: '/system/services/:name',
+    access: admin('services.write'),
+    wire: 'oscar',
+    schema: {
+      summary: 'Deletes a service, and the buckets that it made unless `keep_buckets`.',
+      params: Name,
+      querystring: DeleteQuery,
+    },
+    handler: async (request, reply) => {
+      const { name } = request.params as Static<typeof Name>;
+      const { keep_buckets: keepBuckets = false } = request.query as Static<typeof DeleteQuery>;
+      return sendStatus(reply, (await deleteService(name, { keepBuckets }, context)) ? 204 : 404);
+    },
+  });
+  addRoute(app, {
+    method: 'POST',
+    url: '/system/services/:name/backfill',
+    access: admin('services.backfill'),
+    wire: 'sluice',
+    schema: {
+      summary: 'Runs what lies in the input folders already.',
+      params: Name,
+      requestBody: BackfillInput,
+      response: { 202: BackfillOutput },
+    },
+    handler: async (request, reply) => {
+      const { name } = request.params as Static<typeof Name>;
+      const body = bodyOf(request);
+      const input =
+        body.byteLength === 0
+          ? { prefix: '', again: false }
+          : decodeGoJson(BackfillInput, body, { root: 'Backfill' });
+      const id = await startBackfill(
+        name,
+        { ...input, traceparent: headerOf(request, 'traceparent') },
+        context,
+      );
+      return reply.code(202).send({ backfill_id: id });
+    },
+  });
+}
+
+function writeRoutes(app: FastifyInstance, context: HttpContext): void {
+  addRoute(app, {
+    method: 'POST',
+    url: '/system/services',
+    access: admin('services.write'),
+    wire: 'oscar',
+    schema: { summary: 'Creates a service.', requestBody: ServiceInput },
+    handler: async (request, reply) => {
+      const warnings = await createService(bodyOf(request), context.services);
+      return sendStatus(withWarnings(reply, warnings), 201);
+    },
+  });
+  addRoute(app, {
+    method: 'PUT',
+    url: '/system/services',
+    access: admin('services.write'),
+    wire: 'oscar',
+    schema: { summary: 'Updates the service that the body names.', requestBody: ServiceInput },
+    handler: async (request, reply) => {
+      const warnings = await updateService(bodyOf(request), context.services);
+      return warnings === undefined ? sendStatus(reply, 404) : sendStatus(withWarnings(reply, warnings), 204);
+    },
+  });
+}
+
+function readRoutes(app: FastifyInstance, context: HttpContext): void {
+  const source = { definitions: context.definitions, minio: context.config.minio };
+  addRoute(app, {
+    method: 'GET',
+    url: '/system/services',
+    access: admin('services.read'),
+    wire: 'oscar',
+    schema: {
+      summary: 'All services by name.',
+      querystring: ReadQuery,
+      response: { 200: Type.Array(ServiceOutput) },
+    },
+    handler: (request, reply) => sendPieces(reply, 'json', listServices(readOptions(request), source)),
+  });
+  addRoute(app, {
+    method: 'GET',
+    url: '/system/services/:name',
+    access: admin('services.read'),
+    wire: 'oscar',
+    schema: {
+      summary: 'One service.',
+      params: Name,
+      querystring: ReadQuery,
+      response: { 200: ServiceOutput },
+    },
+    handler: async (request, reply) => {
+      const { name } = request.params as Static<typeof Name>;
+      if (!labelValue.test(name)) return sendText(reply.code(400), 'invalid serviceName');
+      const json = await readService(name, readOptions(request), source);
+      return json === undefined ? sendStatus(reply, 404) : sendJsonText(reply, json);
+    },
+  });
+}
+
+function readOptions(request: FastifyRequest): ReadOptions {
+  const { include = '' } = request.query as Static<typeof ReadQuery>;
+  const parts = include.split(',').map((part) => part.trim().toLowerCase());
+  return { deployment: parts.includes('deployment') };
+}
+
+/** One header a warning, in what a header can carry. */
+function withWarnings(reply: FastifyReply, warnings: readonly string[]): FastifyReply {
+  const texts = warnings.slice(0, 20).map((text) => text.replaceAll(/[^\x20-\x7e]/g, '?').slice(0, 500));
+  return texts.length === 0 ? reply : reply.header('x-sluice-warning', texts);
+}

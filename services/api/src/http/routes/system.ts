@@ -1,0 +1,56 @@
+import type { FastifyInstance } from 'fastify';
+import { Type } from 'typebox';
+import { Overview, readOverview } from '../../app/overview.ts';
+import { SystemConfig, systemConfig, SystemInfo, systemInfo } from '../../app/system-info.ts';
+import type { HttpContext } from '../context.ts';
+import { sendGoJson, sendText } from '../replies.ts';
+import { addRoute } from '../route.ts';
+import { admin } from '../types.ts';
+
+/** Health, what this installation is, and its figures. */
+export function systemRoutes(app: FastifyInstance, context: HttpContext): void {
+  addRoute(app, {
+    method: 'GET',
+    url: '/health',
+    access: 'none',
+    wire: 'oscar',
+    schema: { summary: 'Says that the server answers.', response: { 200: Type.Literal('Ok') } },
+    handler: (_request, reply) => sendText(reply, 'Ok'),
+  });
+  addRoute(app, {
+    method: 'GET',
+    url: '/system/info',
+    access: admin('system.read'),
+    wire: 'oscar',
+    schema: { summary: 'Version and machine.', response: { 200: SystemInfo } },
+    handler: (_request, reply) => sendGoJson(reply, SystemInfo, systemInfo(context.config)),
+  });
+  addRoute(app, {
+    method: 'GET',
+    url: '/system/config',
+    access: admin('system.read'),
+    wire: 'oscar',
+    schema: {
+      summary: 'What is switched on, and how to reach the S3 server.',
+      response: { 200: SystemConfig },
+    },
+    handler: (_request, reply) => sendGoJson(reply, SystemConfig, systemConfig(context.config)),
+  });
+  addRoute(app, {
+    method: 'GET',
+    url: '/system/overview',
+    access: admin('system.read'),
+    wire: 'sluice',
+    schema: { summary: 'One screen about the whole installation.', response: { 200: Overview } },
+    handler: async () => readOverview({ ...context, version: context.config.version }),
+  });
+  addRoute(app, {
+    method: 'GET',
+    url: '/metrics',
+    access: admin('system.read'),
+    wire: 'sluice',
+    schema: { summary: 'Figures for Prometheus.', response: { 200: Type.String() } },
+    handler: async (_request, reply) =>
+      reply.header('content-type', context.metrics.contentType).send(await context.metrics.metrics()),
+  });
+}

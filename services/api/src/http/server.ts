@@ -1,0 +1,90 @@
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { installAccess } from './access.ts';
+import { installBodies } from './body.ts';
+import type { HttpContext } from './context.ts';
+import { createErrorHandler, type ErrorHandler } from './error-handler.ts';
+import { installObservation } from './observe.ts';
+import { sendText } from './replies.ts';
+import { bucketRoutes } from './routes/buckets.ts';
+import { deadLetterRoutes } from './routes/dead-letters.ts';
+import { jobRoutes } from './routes/jobs.ts';
+import { logRoutes } from './routes/logs.ts';
+import { objectRoutes } from './routes/objects.ts';
+import { runRoutes } from './routes/runs.ts';
+import { serviceRoutes } from './routes/services.ts';
+import { systemRoutes } from './routes/system.ts';
+import { validatorCompiler } from './validation.ts';
+
+/** Headers must be in after this. */
+const headersTimeoutMs = 60_000;
+const keepAliveMs = 75_000;
+/** Longer parts of a path name nothing: run ids end at 63 characters, bucket names too. */
+const maxParamLength = 512;
+const maxConnections = 10_000;
+
+/** The HTTP server, not yet listening: everything that routes share, then the routes. */
+export function createServer(context: HttpContext): FastifyInstance {
+  const { config } = context;
+  const onError = createErrorHandler(context.log);
+  const app = Fastify({
+    logger: false,
+    exposeHeadRoutes: false,
+    forceCloseConnections: 'idle',
+    bodyLimit: config.bodyLimit,
+    // Bodies have a limit of their own; an upload of gigabytes is bounded by silence, not by time.
+    requestTimeout: 0,
+    connectionTimeout: config.idleTimeoutMs,
+    keepAliveTimeout: keepAliveMs,
+    http: { headersTimeout: headersTimeoutMs, requestTimeout: 0 },
+    routerOptions: { maxParamLength },
+    genReqId: requestIds(),
+    frameworkErrors: (error, request, reply) => {
+      onError(error, request, reply);
+    },
+    schemaController: {
+      compilersFactory: {
+        buildValidator: () => validatorCompiler,
+        // Answers are written by us; their schemas are for the generated page.
+        buildSerializer: () => () => JSON.stringify,
+      },
+    },
+  });
+  app.server.maxConnections = maxConnections;
+  install(app, context, onError);
+  return app;
+}
+
+function install(app: FastifyInstance, context: HttpContext, onError: ErrorHandler): void {
+  const { config } = context;
+  installBodies(app, { limit: config.bodyLimit, memory: config.bodyMemory, timeoutMs: config.readTimeoutMs });
+  installAccess(app, context.authenticate);
+  installObservation(app, context);
+  app.setErrorHandler(onError);
+  app.setNotFoundHandler(notFound);
+  systemRoutes(app, context);
+  serviceRoutes(app, context);
+  bucketRoutes(app, context);
+  jobRoutes(app, context);
+  logRoutes(app, context);
+  runRoutes(app, context);
+  deadLetterRoutes(app, context);
+  void app.register((scope, _options, done) => {
+    objectRoutes(scope, context);
+    done();
+  });
+}
+
+/** The same for an unknown path and a wrong method (OSCAR §0). */
+function notFound(request: FastifyRequest, reply: FastifyReply): void {
+  void reply.code(404);
+  if (request.method === 'HEAD') void reply.send();
+  else void sendText(reply, '404 page not found');
+}
+
+function requestIds(): () => string {
+  let last = 0;
+  return () => {
+    last += 1;
+    return last.toString(36);
+  };
+}

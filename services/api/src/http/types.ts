@@ -1,0 +1,36 @@
+import type { Scheme } from '../app/authenticate.ts';
+import type { Action, Principal } from '../domain/policy.ts';
+
+/** How a route writes what is wrong: as OSCAR (text) or as Sluice (problem+json). */
+export type Wire = 'oscar' | 'sluice';
+
+/** Who may call a route. There is no default: a route without it does not start. */
+export type Access =
+  /** Nobody has to prove anything, or the route itself checks (a presigned URL). */
+  | 'none'
+  /** The token of the service that the path names (OSCAR §3.3): a bare 401 without it. */
+  | 'job'
+  | { readonly schemes: readonly Scheme[]; readonly action: Action };
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    access?: Access;
+    wire?: Wire;
+  }
+  interface FastifyRequest {
+    /** Set where the route's access is not `none`. */
+    principal: Principal | undefined;
+    /** `Content-Type` as it came; Fastify itself does not see it. */
+    contentType: string | undefined;
+  }
+}
+
+/** OSCAR's system auth (OSCAR §3.1). */
+export function admin(action: Action): Access {
+  return { schemes: ['basic'], action };
+}
+
+/** Sluice's own routes that a service may call, too. */
+export function adminOrService(action: Action): Access {
+  return { schemes: ['basic', 'bearer'], action };
+}

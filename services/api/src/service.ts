@@ -1,0 +1,153 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import type { Bus } from '@sluice/shared/bus';
+import { AppError, systemCode } from '@sluice/shared/errors';
+import type { Clock, Component } from '@sluice/shared/lifecycle';
+import {
+  SYSTEM_BUCKET,
+  type DefinitionStore,
+  type ObjectStore,
+  type RunLedger,
+  type RunLogs,
+} from '@sluice/shared/stores';
+import type { Logger, Registry } from '@sluice/shared/telemetry';
+import { createAuthenticate } from './app/authenticate.ts';
+import { createBuckets } from './app/buckets.ts';
+import { createDirectory } from './app/directory.ts';
+import { createJobs } from './app/jobs.ts';
+import { createRuns } from './app/runs.ts';
+import type { ServiceContext } from './app/service-context.ts';
+import { createSubmitJob } from './app/submit-job.ts';
+import type { ApiConfig } from './config.ts';
+import type { HttpContext } from './http/context.ts';
+import { createServer } from './http/server.ts';
+import type { Capabilities, Installation, Random, UrlVerifier } from './ports.ts';
+
+export interface ApiDeps {
+  readonly config: ApiConfig;
+  readonly definitions: DefinitionStore;
+  readonly ledger: RunLedger;
+  readonly objects: ObjectStore;
+  readonly logs: RunLogs;
+  readonly bus: Bus;
+  readonly presigner: UrlVerifier;
+  readonly capabilities: Capabilities;
+  /** Asked for each `GET /system/overview`. */
+  readonly installation: () => Installation;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: Registry;
+  /** @default random bytes and UUIDs of `node:crypto` */
+  readonly random?: Random;
+}
+
+export interface Api extends Component {
+  /** Where it listens. Throws before `start` has resolved. */
+  address(): { readonly host: string; readonly port: number; readonly url: string };
+}
+
+/** Time that answers under way get when the server stops. */
+const drainMs = 5000;
+
+/** `owner_name` of what the administrator makes (OSCAR §1.2, step 12). */
+const ownerName = 'oscar';
+
+const systemRandom: Random = { hex: (bytes) => randomBytes(bytes).toString('hex'), uuid: randomUUID };
+
+/** The HTTP front door: OSCAR's routes and Sluice's own. */
+export function createApi(deps: ApiDeps): Api {
+  const { config, clock } = deps;
+  const context = httpContext(deps);
+  const app = createServer(context);
+  let stopping: Promise<void> | undefined;
+  const stop = async (): Promise<void> => {
+    const closing = app.close();
+    const patience = new AbortController();
+    // Downloads that nobody reads would keep the server for ever.
+    const force = clock.sleep(drainMs, patience.signal).then(
+      () => {
+        app.server.closeAllConnections();
+      },
+      () => undefined,
+    );
+    await closing;
+    patience.abort();
+    await force;
+    await context.directory.stop();
+  };
+  return {
+    name: 'api',
+    start: async () => {
+      await deps.objects.createBucket(SYSTEM_BUCKET, {});
+      await context.directory.start();
+      await app.listen({ host: config.host, port: config.port, backlog: 1024 }).catch((error: unknown) => {
+        throw listenError(error, config);
+      });
+    },
+    stop: () => (stopping ??= stop()),
+    check: async () => {
+      if (!app.server.listening) throw new AppError('unavailable', 'The HTTP server does not listen.');
+    },
+    address: () => {
+      const address = app.server.address();
+      if (address === null || typeof address === 'string')
+        throw new Error('the api has no address before it is started');
+      const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;
+      return { host: address.address, port: address.port, url: `http://${host}:${address.port}` };
+    },
+  };
+}
+
+function httpContext(deps: ApiDeps): HttpContext {
+  const { config, definitions, ledger, objects, bus, random = systemRandom } = deps;
+  const directory = createDirectory(deps);
+  const services: ServiceContext = {
+    ...deps,
+    directory,
+    random,
+    stamp: { owner: 'cluster_admin', ownerName, namespace: config.servicesNamespace, minio: config.minio },
+  };
+  return {
+    ...deps,
+    directory,
+    services,
+    authenticate: createAuthenticate({ ...config, directory }),
+    verifier: deps.presigner,
+    buckets: createBuckets({
+      objects,
+      definitions,
+      ownerTag: config.name,
+      ownerName,
+      pageSize: config.jobListingLimit,
+    }),
+    jobs: createJobs(deps),
+    runs: createRuns({ ledger, bus, definitions }),
+    submit: createSubmitJob({ ledger, objects, uuid: random.uuid }),
+  };
+}
+
+function listenError(error: unknown, config: ApiConfig): unknown {
+  const place = `${config.host}:${config.port}`;
+  switch (systemCode(error)) {
+    case 'EADDRINUSE':
+      return new AppError(
+        'conflict',
+        `${place} is taken by another program. Set OSCAR_SERVICE_PORT to a free port.`,
+        { cause: error },
+      );
+    case 'EACCES':
+      return new AppError(
+        'forbidden',
+        `${place} may not be listened on: ports under 1024 need more rights. Set OSCAR_SERVICE_PORT.`,
+        { cause: error },
+      );
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+      return new AppError(
+        'invalid_input',
+        `${config.host} is not an address of this machine. Set SLUICE_HOST.`,
+        { cause: error },
+      );
+    default:
+      return error;
+  }
+}

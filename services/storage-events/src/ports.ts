@@ -1,0 +1,44 @@
+import type { BucketPath, ObjectHead, ObjectInfo } from '@sluice/shared/stores';
+
+/** Word that an object was created or overwritten, with the state it is in. */
+export interface ObjectNotification {
+  readonly object: ObjectHead;
+  /**
+   * Monotonic milliseconds at which this process first saw the change. Absent where the word may have waited elsewhere
+   * (a queue): then only the object's own time says whether it came before the service.
+   */
+  readonly seenAt?: number;
+  /** Epoch milliseconds at which the store says that it happened. */
+  readonly eventTime?: number;
+  /** Principal or access key of who wrote it. */
+  readonly user?: string;
+}
+
+export interface NotificationHandlers {
+  /** Resolves when every match is durably claimed. A rejection means "not taken": the source gives the batch again. */
+  onNotifications(batch: readonly ObjectNotification[]): Promise<void>;
+  /** Something below this path may have been missed: it is listed soon. */
+  onGap(path: BucketPath): void;
+}
+
+/**
+ * Where word of new objects comes from. A hint, nothing more: what it misses is found by listing.
+ */
+export interface NotificationSource {
+  /** Called once. Nothing is handed over after `stop` has resolved. */
+  start(handlers: NotificationHandlers): Promise<void>;
+  /** The paths that matter now, all of them; resolves when changes below each are noticed. */
+  setPrefixes(paths: readonly BucketPath[]): Promise<void>;
+  /**
+   * For each object that a listing found, whether it is complete as far as the source can tell. The source itself gives
+   * word of the others once they are. Absent: objects appear complete (S3).
+   */
+  ready?(objects: readonly ObjectInfo[]): Promise<readonly boolean[]>;
+  stop(): Promise<void>;
+}
+
+/** An object store that tells of every object written through it, after the object is durable. */
+export interface WriteEvents {
+  /** @returns ends the subscription */
+  onWrite(listener: (written: { readonly info: ObjectHead }) => void): () => void;
+}

@@ -1,0 +1,124 @@
+import type { Bus, Subscription } from '@sluice/shared/bus';
+import { AppError } from '@sluice/shared/errors';
+import type { Clock, Component } from '@sluice/shared/lifecycle';
+import type { DefinitionStore, ObjectStore, RunLedger } from '@sluice/shared/stores';
+import type { Logger, Registry } from '@sluice/shared/telemetry';
+import { createAcceptor } from './app/accept.ts';
+import { startBackfills } from './app/backfill.ts';
+import { createDefinitionCache } from './app/definitions.ts';
+import { createFloorBook } from './app/floors.ts';
+import { createStorageEventsMetrics, type StorageEventsMetrics } from './app/metrics.ts';
+import { createPrefixSync } from './app/prefix-sync.ts';
+import { createReconciler, type PassReport, type Reconciler } from './app/reconciler.ts';
+import type { NotificationSource } from './ports.ts';
+
+export interface StorageEventsDeps {
+  readonly source: NotificationSource;
+  readonly definitions: DefinitionStore;
+  readonly ledger: RunLedger;
+  readonly objects: ObjectStore;
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: Registry;
+  readonly config: StorageEventsConfig;
+}
+
+/** Milliseconds. */
+export interface StorageEventsConfig {
+  /** An object that changed less than this ago is left to the next listing. */
+  readonly settleMs: number;
+  readonly reconcileIntervalMs: number;
+  readonly marginMs: number;
+  /** Given to a backfill under way when stopping. @default 10000 */
+  readonly drainMs?: number;
+}
+
+export interface StorageEvents extends Component {
+  /** Lists every input path now and claims what has no claim; resolves when that pass is over. */
+  reconcile(): Promise<PassReport>;
+}
+
+interface Parts {
+  readonly reconciler: Reconciler;
+  stop(): Promise<void>;
+}
+
+/** Notifications in, claimed runs out; finds by listing what notifications missed. Can be started once. */
+export function createStorageEvents(deps: StorageEventsDeps): StorageEvents {
+  const current: { parts?: Parts } = {};
+  const metrics = createStorageEventsMetrics(deps.metrics, () => current.parts?.reconciler.failing().size ?? 0);
+  const running = (): Parts => {
+    if (current.parts === undefined) throw new AppError('unavailable', 'Storage-events is not running.');
+    return current.parts;
+  };
+  return {
+    name: 'storage-events',
+    start: async () => {
+      current.parts = await startParts(deps, metrics);
+    },
+    stop: async () => {
+      const { parts } = current;
+      delete current.parts;
+      await parts?.stop();
+    },
+    check: async () => {
+      const failing = running().reconciler.failing();
+      const [first] = failing;
+      if (first !== undefined) {
+        throw new AppError('unavailable', `${failing.size} input path(s) cannot be listed; ${first[0]}: ${first[1]}`);
+      }
+      await Promise.all([deps.bus.check(), deps.ledger.check(), deps.objects.check()]);
+    },
+    reconcile: async () => running().reconciler.fullPass(),
+  };
+}
+
+async function startParts(deps: StorageEventsDeps, metrics: StorageEventsMetrics): Promise<Parts> {
+  const { source, definitions, ledger, objects, bus, clock, log, config } = deps;
+  const cache = createDefinitionCache({ definitions, clock, log });
+  const floors = createFloorBook({ definitions, objects, log });
+  const acceptor = createAcceptor({ cache, floors, ledger, bus, log, metrics });
+  const { settleMs, marginMs, reconcileIntervalMs: intervalMs } = config;
+  const offering = { objects, ledger, source, acceptor, settleMs };
+  const reconciler = createReconciler({ ...offering, cache, floors, clock, log, metrics, marginMs, intervalMs });
+  const prefixes = createPrefixSync({
+    source,
+    cache,
+    clock,
+    log,
+    onWatched: (appeared) => {
+      reconciler.request(appeared);
+      // The first time only: the first pass is over everything there is.
+      reconciler.start();
+    },
+  });
+  await cache.start((uid, appeared) => {
+    floors.forget(uid);
+    prefixes.changed(appeared);
+  });
+  let backfills: Subscription | undefined;
+  const stop = async (): Promise<void> => {
+    await prefixes.stop();
+    await Promise.all([
+      source.stop(),
+      reconciler.stop(),
+      backfills?.drain(config.drainMs ?? 10_000),
+      cache.stop(),
+    ]);
+  };
+  try {
+    await source.start({
+      onNotifications: (batch) => acceptor.notified(batch),
+      onGap: (path) => {
+        reconciler.request([path]);
+      },
+    });
+    prefixes.start();
+    backfills = await startBackfills({ ...offering, bus, definitions, clock, log });
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { reconciler, stop };
+}

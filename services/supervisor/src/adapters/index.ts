@@ -1,0 +1,2 @@
+export { createChildProcessScripts, type ChildProcessScriptsOptions } from './child-process-script.ts';
+export { killLeftovers, type LeftoverDeps, type Leftovers } from './leftovers.ts';

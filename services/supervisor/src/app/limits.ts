@@ -1,0 +1,30 @@
+/** What bounds one attempt. */
+export interface SupervisorLimits {
+  /** Bytes of an event that is kept in the system bucket. @default 64 MiB */
+  readonly eventBytes: number;
+  /** Bytes of one variable; Linux allows 128 KiB. @default 131072 */
+  readonly environmentStringBytes: number;
+  /** Bytes of all variables; macOS allows 1 MiB with the arguments. @default 900 KiB */
+  readonly environmentBytes: number;
+  /** Files and folders that a script may leave as output. @default 100000 */
+  readonly outputFiles: number;
+  /** Uploads of one run at the same time. @default 4 */
+  readonly uploadConcurrency: number;
+  /** Tries of one upload, when others write to the same key or the store is away. @default 5 */
+  readonly uploadTries: number;
+  /** Files up to this size are held in memory and read once; larger ones are read twice, in pieces. @default 64 KiB */
+  readonly smallFileBytes: number;
+  /** Lines about single files (uploaded, skipped) that a log gets of each kind. @default 100 */
+  readonly fileLines: number;
+}
+
+export const defaultLimits: SupervisorLimits = {
+  eventBytes: 64 * 1024 * 1024,
+  environmentStringBytes: 128 * 1024,
+  environmentBytes: 900 * 1024,
+  outputFiles: 100_000,
+  uploadConcurrency: 4,
+  uploadTries: 5,
+  smallFileBytes: 64 * 1024,
+  fileLines: 100,
+};

@@ -1,0 +1,221 @@
+import { randomUUID } from 'node:crypto';
+import type { AttemptOutcome, AttemptPlan } from '@sluice/shared/contracts';
+import { fromSystemError, isAppError } from '@sluice/shared/errors';
+import type { Clock } from '@sluice/shared/lifecycle';
+import type { ObjectStore } from '@sluice/shared/stores';
+import { traceIdOf, type Logger, type Registry } from '@sluice/shared/telemetry';
+import { AttemptStop, outcomeOfError, stopForStore } from '../domain/attempt-stop.ts';
+import { recogniseEvent, type RecognisedEvent } from '../domain/event.ts';
+import { logThreshold } from '../domain/log-line.ts';
+import { outputTargets } from '../domain/outputs.ts';
+import { stopForScript } from '../domain/script-end.ts';
+import { createScriptCache } from '../files/script-cache.ts';
+import { makeWorkFolder, removeWorkFolder } from '../files/work-folder.ts';
+import type { AttemptContext, AttemptProgress, ScriptRunner } from '../ports.ts';
+import { createAttemptLog, type AttemptLog } from './attempt-log.ts';
+import type { Attempt, SupervisorDeps } from './attempt.ts';
+import { defaultLimits, type SupervisorLimits } from './limits.ts';
+import { createSupervisorMetrics } from './metrics.ts';
+import { prepareEnvironment, prepareInput, scriptText } from './prepare.ts';
+import { readEvent } from './read-event.ts';
+import { uploadOutputs } from './upload-outputs.ts';
+
+export interface SupervisorOptions {
+  readonly objects: Pick<ObjectStore, 'get' | 'head' | 'put'>;
+  readonly scripts: ScriptRunner;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics?: Registry;
+  /** Names this installation in `SLUICE_INSTANCE`: the same after a restart, without spaces; `killLeftovers` looks for it. */
+  readonly instance: string;
+  /** The script's `RESOURCE_ID` (OSCAR §4.3). */
+  readonly hostName: string;
+  /** What scripts get of the server's environment: see `pickBaseEnvironment`. */
+  readonly baseEnv: Readonly<Record<string, string>>;
+  /** Folder of this supervisor alone, where script texts are kept between runs. */
+  readonly scriptCacheDir: string;
+  readonly limits?: Partial<SupervisorLimits>;
+  readonly randomUuid?: () => string;
+}
+
+export interface Supervisor {
+  /**
+   * Performs one attempt: fetches the input, has the script run, uploads the output (OSCAR §7). Whatever goes wrong is told by the
+   * outcome: it never rejects. The work folder is gone afterwards.
+   */
+  perform(plan: AttemptPlan, context: AttemptContext): Promise<AttemptOutcome>;
+}
+
+export function createSupervisor(options: SupervisorOptions): Supervisor {
+  const limits = { ...defaultLimits, ...options.limits };
+  const deps: SupervisorDeps = {
+    ...options,
+    metrics: createSupervisorMetrics(options.metrics),
+    scriptCache: createScriptCache(options.scriptCacheDir),
+    randomUuid: options.randomUuid ?? randomUUID,
+  };
+  return { perform: async (plan, context) => perform(deps, limits, plan, context) };
+}
+
+async function perform(
+  deps: SupervisorDeps,
+  limits: SupervisorLimits,
+  plan: AttemptPlan,
+  context: AttemptContext,
+): Promise<AttemptOutcome> {
+  const level = plan.definition.environment.variables['LOG_LEVEL'] ?? plan.secrets.environment['LOG_LEVEL'];
+  const log = createAttemptLog({
+    sink: context.output,
+    threshold: logThreshold(plan.definition.log_level, level),
+    clock: deps.clock,
+    log: deps.log,
+    onScriptOutput: context.onScriptOutput,
+  });
+  const { progress, settled } = createProgress(deps, plan, context);
+  const so = { scriptStarted: false, exitCode: undefined as number | undefined, cancelled: false };
+  let attempt: Attempt | undefined;
+  let outcome: AttemptOutcome;
+  try {
+    throwIfCancelled(context.signal);
+    const folder = await makeWorkFolder(context.workDir);
+    attempt = { plan, context, limits, folder, log, ownFiles: [], progress, ...so };
+    outcome = await performSteps(deps, attempt);
+  } catch (error) {
+    const stop = stopForMachine(error);
+    const cancelled = context.signal.aborted;
+    outcome = outcomeOfError(stop, { ...so, ...attempt, cancelled });
+    noteFailure(deps, plan, log, outcome, stop);
+  }
+  await log.flush();
+  if (attempt !== undefined) await cleanUp(deps, attempt);
+  await settled();
+  deps.metrics.ended(outcome);
+  return outcome;
+}
+
+async function performSteps(deps: SupervisorDeps, attempt: Attempt): Promise<AttemptOutcome> {
+  const { plan, context, limits } = attempt;
+  const body = await readEvent(deps.objects, plan.event, limits.eventBytes, context.signal);
+  const event = recogniseEvent(body);
+  const targets = outputTargets(plan.definition, eventBucket(plan, event));
+  const text = scriptText(plan);
+  const input = await prepareInput(deps, attempt, event);
+  const env = await prepareEnvironment(deps, attempt, event, body, input);
+  await runScript(deps, attempt, text, env);
+  const started = deps.clock.monotonic();
+  const uploaded = await uploadOutputs(
+    {
+      objects: deps.objects,
+      clock: deps.clock,
+      limits,
+      log: attempt.log,
+      signal: context.signal,
+      plan,
+      input: input.state,
+      outputDir: attempt.folder.output,
+      onUploading: () => attempt.progress({ phase: 'uploading' }),
+    },
+    targets,
+  );
+  deps.metrics.phase('upload', (deps.clock.monotonic() - started) / 1000);
+  return { result: 'succeeded', script_started: true, exit_code: 0, ...uploaded };
+}
+
+function eventBucket(plan: AttemptPlan, event: RecognisedEvent): string | undefined {
+  return plan.input?.bucket ?? (event.kind === 'storage' ? event.bucket : undefined);
+}
+
+/** @throws AttemptStop unless the script ended with exit code 0 */
+async function runScript(
+  deps: SupervisorDeps,
+  attempt: Attempt,
+  text: string,
+  env: Readonly<Record<string, string>>,
+): Promise<void> {
+  const { plan, context, folder, log } = attempt;
+  throwIfCancelled(context.signal);
+  const scriptPath = deps.scriptCache.ensure(text);
+  log.line('DEBUG', `running the script in ${folder.root}`);
+  const started = deps.clock.monotonic();
+  const end = await deps.scripts.run({
+    scriptPath,
+    // Stray files die with the run.
+    cwd: folder.root,
+    env,
+    timeoutMs: plan.timeout_ms,
+    signal: context.signal,
+    onStarted: () => {
+      attempt.scriptStarted = true;
+      attempt.progress({ phase: 'running' });
+    },
+    onOutput: async (chunk) => log.output(chunk),
+  });
+  deps.metrics.phase('script', (deps.clock.monotonic() - started) / 1000);
+  const stop = stopForScript(end, plan.timeout_ms, log.lastLines());
+  attempt.exitCode = end.kind === 'exited' ? end.exitCode : stop?.exitCode;
+  if (stop !== undefined) throw stop;
+  log.line('DEBUG', 'the script ended with exit code 0');
+}
+
+function throwIfCancelled(signal: AbortSignal): void {
+  if (signal.aborted) throw new AttemptStop('cancelled', 'cancelled', { result: 'cancelled' });
+}
+
+/** Faults of the machine (a full disk, no process to be had) get a code and a verdict; bugs stay as they are. */
+function stopForMachine(error: unknown): unknown {
+  const known = fromSystemError(error, 'prepare the run');
+  if (isAppError(known, 'too_large')) {
+    return new AttemptStop('environment_too_large', known.message, { cause: error });
+  }
+  if (isAppError(known, 'unavailable')) {
+    return new AttemptStop('script_not_started', known.message, { retryable: true, cause: error });
+  }
+  return stopForStore(known, 'internal_error', 'the run could not be prepared');
+}
+
+function noteFailure(
+  deps: SupervisorDeps,
+  plan: AttemptPlan,
+  log: AttemptLog,
+  outcome: AttemptOutcome,
+  error: unknown,
+): void {
+  const code = outcome.failure?.code ?? outcome.result;
+  // The last lines are in the log already: only the sentence goes there.
+  const sentence = (outcome.failure?.message ?? code).split('; its last lines:\n', 1)[0] ?? code;
+  log.line(outcome.result === 'failed' ? 'ERROR' : 'WARNING', sentence);
+  const fields = { run_id: plan.run_id, attempt: plan.attempt, trace_id: traceIdOf(plan.traceparent) };
+  if (code === 'internal_error') deps.log.error({ ...fields, err: error }, 'attempt broke');
+}
+
+async function cleanUp(deps: SupervisorDeps, attempt: Attempt): Promise<void> {
+  try {
+    await removeWorkFolder(attempt.folder, attempt.ownFiles);
+  } catch (error) {
+    // The outcome stands; the folder is removed with the others at the next start.
+    const fields = { err: error, run_id: attempt.plan.run_id, work_dir: attempt.folder.root };
+    deps.log.warn(fields, 'work folder of a run cannot be removed');
+  }
+}
+
+/** Reports in order; `settled` waits for the last. A report that is lost changes nothing: the outcome tells all. */
+function createProgress(
+  deps: SupervisorDeps,
+  plan: AttemptPlan,
+  context: AttemptContext,
+): { progress: (progress: AttemptProgress) => void; settled: () => Promise<void> } {
+  let last: Promise<void> | undefined;
+  return {
+    progress: (progress) => {
+      const before = last;
+      const report = async (): Promise<void> => {
+        await before;
+        await context.report(progress);
+      };
+      last = report().catch((error: unknown) => {
+        deps.log.warn({ err: error, run_id: plan.run_id }, 'progress of an attempt could not be reported');
+      });
+    },
+    settled: async () => last,
+  };
+}
