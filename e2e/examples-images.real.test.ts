@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
  * its image, as the image's user, on the sample that the example ships.
  */
 
+const BUILDCTL = 'buildctl';
 const HINT =
   'this test needs a BuildKit daemon and a registry that it may push to: set BUILDKIT_HOST (tcp://host:port) and ' +
   'REGISTRY_HOST (host:port; REGISTRY_SCHEME=https unless it is plain HTTP), and have buildctl on PATH';
@@ -37,7 +38,8 @@ afterAll(async () => {
   for (const { repository, digest } of pushed) {
     const answer = await ask(`${repository}/manifests/${digest}`, { method: 'DELETE' });
     // 404: two examples with the same content share a digest. 405: a registry that keeps what it has been given.
-    expect([202, 404, 405]).toContain(answer.status);
+    if (![202, 404, 405].includes(answer.status))
+      throw new Error(`${repository}@${digest} was not removed: ${answer.status}`);
   }
   if (folder) await rm(folder, { recursive: true, force: true });
 });
@@ -48,7 +50,7 @@ const ask = (path: string, init: RequestInit = {}) =>
 /** Runs `buildctl build`; rejects with the end of its output when it fails. */
 function buildctl(args: readonly string[]) {
   return new Promise<void>((resolve, reject) => {
-    const child = spawn('buildctl', ['build', '--progress=plain', '--frontend=dockerfile.v0', ...args], {
+    const child = spawn(BUILDCTL, ['build', '--progress=plain', '--frontend=dockerfile.v0', ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: 170_000,
     });

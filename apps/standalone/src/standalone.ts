@@ -18,6 +18,7 @@ import {
   type Presigner,
 } from '@sluice/shared/adapters';
 import { createOutboxRelay, type Bus } from '@sluice/shared/bus';
+import { runChangedMessage, runStartMessage } from '@sluice/shared/contracts';
 import { Secret } from '@sluice/shared/config';
 import type { Clock, Component, ShutdownStep } from '@sluice/shared/lifecycle';
 import type { DefinitionStore, RunLedger, RunLogs } from '@sluice/shared/stores';
@@ -85,7 +86,7 @@ export async function createStandalone(deps: StandaloneDeps): Promise<Standalone
   const database = openDatabase({ path: folder.database, clock, log });
   try {
     const instance = (await keepSecret(join(folder.root, 'instance-id'), 12)).secret.reveal();
-    await killLeftovers(instance);
+    await killLeftovers(instance, { clock });
     const stores = await openStores(deps, database, () => state.publicUrl);
     const spawner = createScriptSpawner({ fifoFolder: join(folder.work, '.pipes'), clock, log });
     const metrics = createMetrics();
@@ -121,7 +122,12 @@ async function openStores(deps: StandaloneDeps, database: Database, baseUrl: () 
     presigner,
     bus: createSqliteBus({ db: database, namespace: 'sluice', clock, log, random: randomBytes }),
     definitions: createSqliteDefinitionStore({ db: database, clock, random: randomBytes }),
-    ledger: createSqliteRunLedger({ db: database, clock }),
+    ledger: createSqliteRunLedger({
+      db: database,
+      clock,
+      eventsFor: (run) => [runChangedMessage(run, clock.now())],
+      startMessage: (run) => runStartMessage(run),
+    }),
     objects: await createFolderObjectStore({
       bucketsRoot: folder.buckets,
       systemRoot: folder.system,

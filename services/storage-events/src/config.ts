@@ -1,4 +1,5 @@
-import { integer } from '@sluice/shared/config';
+import { integer, type ConfigOf } from '@sluice/shared/config';
+import type { StorageEventsConfig } from './storage-events.ts';
 
 /** Variables of storage-events. */
 export const storageEventsVariables = {
@@ -21,3 +22,12 @@ export const storageEventsVariables = {
     fallback: 86_400,
   }),
 };
+
+/** The variables as the component takes them. */
+export function storageEventsConfig(values: ConfigOf<typeof storageEventsVariables>): StorageEventsConfig {
+  return {
+    settleMs: values.SLUICE_SETTLE_MS,
+    reconcileIntervalMs: values.SLUICE_RECONCILE_INTERVAL * 1000,
+    marginMs: values.SLUICE_CLAIM_MARGIN * 1000,
+  };
+}

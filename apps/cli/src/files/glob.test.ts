@@ -30,9 +30,14 @@ describe('a glob', () => {
 
   it('is a valid expression whatever it is made of', () => {
     fc.assert(
-      fc.property(fc.array(fc.constantFrom('*', '?', '[', ']', '{', '}', ',', '!', '^', '-', '/', 'a', 'z', '\\', '😀', '&&')), (parts) => {
-        expect(globToRegExp(parts.join(''))).toBeInstanceOf(RegExp);
-      }),
+      fc.property(
+        fc.array(
+          fc.constantFrom('*', '?', '[', ']', '{', '}', ',', '!', '^', '-', '/', 'a', 'z', '\\', '😀', '&&'),
+        ),
+        (parts) => {
+          expect(globToRegExp(parts.join(''))).toBeInstanceOf(RegExp);
+        },
+      ),
     );
   });
 

@@ -17,7 +17,7 @@ export function globBase(pattern: string): string {
 export function globToRegExp(pattern: string): RegExp {
   let source = '';
   let depth = 0;
-  for (let index = 0; index < pattern.length; ) {
+  for (let index = 0; index < pattern.length;) {
     const { text, length, braces } = nextPart(pattern, index, depth);
     source += text;
     index += length;

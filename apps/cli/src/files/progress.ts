@@ -40,7 +40,7 @@ function plainProgress(context: Context): Progress {
 async function barProgress(context: Context, total: Total): Promise<Progress> {
   const { default: cliProgress } = await import('cli-progress');
   const bars = new cliProgress.MultiBar({
-    stream: context.io.stderr as NodeJS.WriteStream,
+    stream: context.io.stderr,
     format: '{bar} {percentage}%  {done} of {all}  {files}/{of} files',
     barsize: 30,
     hideCursor: true,
@@ -52,7 +52,12 @@ async function barProgress(context: Context, total: Total): Promise<Progress> {
   });
   let done = 0;
   let files = 0;
-  const fields = (): object => ({ done: bytesText(done), all: bytesText(total.bytes), files, of: total.files });
+  const fields = (): object => ({
+    done: bytesText(done),
+    all: bytesText(total.bytes),
+    files,
+    of: total.files,
+  });
   // An empty bar would count as complete at once.
   const bar = bars.create(Math.max(1, total.bytes), 0, fields());
   const update = (): void => {
@@ -75,6 +80,8 @@ async function barProgress(context: Context, total: Total): Promise<Progress> {
     // On a terminal both streams are one; a redirected stdout does not disturb the bar.
     result: (text) => (context.io.outIsTty ? line(text) : context.io.out(`${text}\n`)),
     stop: () => {
+      // Lines that wait for the next redraw would be lost.
+      bars.update();
       bars.stop();
     },
   };

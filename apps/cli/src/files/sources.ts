@@ -68,7 +68,12 @@ async function statOrUndefined(file: string): Promise<Stats | undefined> {
 async function* globbed(cwd: string, pattern: string): AsyncGenerator<Source> {
   const { glob } = await import('tinyglobby');
   const base = globBase(pattern);
-  const found = await glob(pattern, { cwd, onlyFiles: true, followSymbolicLinks: false, expandDirectories: false });
+  const found = await glob(pattern, {
+    cwd,
+    onlyFiles: true,
+    followSymbolicLinks: false,
+    expandDirectories: false,
+  });
   if (found.length === 0) throw usageError(`${pattern} matches no file`);
   for (const match of found.toSorted()) {
     const file = path.resolve(cwd, match);
@@ -91,7 +96,8 @@ async function* walk(
     const below = `${name}${entry.name}`;
     if (entry.isFile()) yield { file, name: below };
     else if (entry.isDirectory()) yield* walk(file, `${below}/`, onSkipped);
-    else if (entry.isSymbolicLink() && (await statOrUndefined(file))?.isFile() === true) yield { file, name: below };
+    else if (entry.isSymbolicLink() && (await statOrUndefined(file))?.isFile() === true)
+      yield { file, name: below };
     // Links to folders are not followed: they may lead round in circles.
     else await onSkipped(file, entry.isSymbolicLink() ? 'a link that leads to no file' : 'not a file');
   }

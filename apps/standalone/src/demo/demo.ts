@@ -54,7 +54,7 @@ const scenes: readonly Scene[] = [
     fdl: 'examples/pipeline/pipeline.yaml',
     uploads: [{ file: 'examples/pipeline/samples/readings.csv', to: 'pipeline/in/' }],
     results: 'pipeline/reports/',
-    show: ['pipeline/reports/north.md'],
+    show: ['pipeline/reports/readings-harbour-report.json'],
     service: 'pipeline-report',
   },
 ];

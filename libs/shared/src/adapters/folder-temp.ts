@@ -23,16 +23,19 @@ export interface TempFiles {
 }
 
 /** Names of files that a start may remove. */
-export const tempName = /^put-[0-9a-f]{24}$/;
+export const tempName = /^put-[0-9a-f]{16}-\d+$/;
 
 const gatherBytes = 256 * 1024;
 
 /** @param root on the file system of the buckets; this process's alone */
 export function createTempFiles(root: string): TempFiles {
   const stamps = createStamps();
+  const series = randomBytes(8).toString('hex');
+  let count = 0;
   return {
     withBody: async (body, options, use) => {
-      const path = join(root, `put-${randomBytes(12).toString('hex')}`);
+      count += 1;
+      const path = join(root, `put-${series}-${count}`);
       const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants;
       const handle = await open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW);
       try {

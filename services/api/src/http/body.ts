@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import { AppError } from '@sluice/shared/errors';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -46,11 +47,9 @@ export function installBodies(app: FastifyInstance, limits: BodyLimits): void {
     }
     done();
   });
-  app.addContentTypeParser('*', (request, payload, done) => {
-    readBody(payload, limits, (bytes) => hold(bytes, request)).then((body) => {
-      done(null, body);
-    }, done);
-  });
+  app.addContentTypeParser('*', async (request: FastifyRequest, payload: IncomingMessage) =>
+    readBody(payload, limits, (bytes) => hold(bytes, request)),
+  );
 }
 
 declare module 'fastify' {

@@ -1,4 +1,10 @@
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { Server } from 'node:http';
+import Fastify, {
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type FastifyHttpOptions,
+} from 'fastify';
 import { installAccess } from './access.ts';
 import { installBodies } from './body.ts';
 import type { HttpContext } from './context.ts';
@@ -26,7 +32,7 @@ const maxConnections = 10_000;
 export function createServer(context: HttpContext): FastifyInstance {
   const { config } = context;
   const onError = createErrorHandler(context.log);
-  const app = Fastify({
+  const options: FastifyHttpOptions<Server> = {
     logger: false,
     exposeHeadRoutes: false,
     forceCloseConnections: 'idle',
@@ -41,14 +47,18 @@ export function createServer(context: HttpContext): FastifyInstance {
     frameworkErrors: (error, request, reply) => {
       onError(error, request, reply);
     },
+  };
+  // Ours, so that Fastify's are not even loaded (50 ms of the start); its types know no validator but Ajv. Answers are
+  // written by the routes: their schemas are for the generated page.
+  Object.assign(options, {
     schemaController: {
       compilersFactory: {
         buildValidator: () => validatorCompiler,
-        // Answers are written by us; their schemas are for the generated page.
         buildSerializer: () => () => JSON.stringify,
       },
     },
   });
+  const app = Fastify(options);
   app.server.maxConnections = maxConnections;
   install(app, context, onError);
   return app;

@@ -4,7 +4,7 @@
 // that happens, it kills what it started.
 //
 // In, one JSON a line: {"id","program","args","env","cwd","output"} starts a script in a process group of its own with standard output and
-// error on the FIFO `output`; {"id","signal"} signals the group.
+// error on the FIFO `output`.
 // Out, one JSON a line: {"id","pid"} | {"id","error"}, then {"id","code","signal"} when the script itself has ended.
 import { spawn } from 'node:child_process';
 import { closeSync, constants, openSync } from 'node:fs';
@@ -51,18 +51,12 @@ function start({ id, program, args, env, cwd, output }) {
   });
 }
 
-function handle(line) {
-  const message = JSON.parse(line);
-  if (message.program !== undefined) start(message);
-  else if (running.has(message.id)) signalGroup(running.get(message.id), message.signal);
-}
-
 let rest = '';
 process.stdin.setEncoding('utf8');
 process.stdin.on('data', (text) => {
   const lines = (rest + text).split('\n');
   rest = lines.pop();
-  for (const line of lines) handle(line);
+  for (const line of lines) start(JSON.parse(line));
 });
 function leave() {
   for (const child of running.values()) signalGroup(child, 'SIGKILL');

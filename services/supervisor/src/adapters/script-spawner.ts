@@ -1,11 +1,9 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { AppError } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { Logger } from '@sluice/shared/telemetry';
-import { createFifoPool, type Fifo } from './fifo-pool.ts';
 
 const program = fileURLToPath(new URL('script-spawner.mjs', import.meta.url));
 
@@ -15,6 +13,8 @@ export interface SpawnRequest {
   /** The whole environment; nothing is inherited. */
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
+  /** A FIFO that standard output and error go to; somebody has it open for reading. */
+  readonly output: string;
 }
 
 export interface ScriptEnd {
@@ -25,14 +25,8 @@ export interface ScriptEnd {
 /** A script that was started. */
 export interface SpawnedScript {
   readonly pid: number;
-  /** Standard output and error in one, in the order they were written. */
-  readonly output: Socket;
   /** When the script itself has ended; what it left in its group is killed by then. Rejects when it was lost. */
   readonly ended: Promise<ScriptEnd>;
-  /** Signals the whole group. */
-  kill(signal: NodeJS.Signals): void;
-  /** Frees the output pipe; call it when the output was read to its end, or given up. */
-  release(): Promise<void>;
 }
 
 /** Starts scripts through a small process of its own; see `script-spawner.mjs` for why. */
@@ -54,17 +48,8 @@ interface Helper {
   readonly gone: Promise<void>;
 }
 
-/**
- * @param fifoFolder for output pipes, this process's own
- * @param idleMs after which the helper process is let go while there is nothing to do
- */
-export function createScriptSpawner(deps: {
-  fifoFolder: string;
-  clock: Clock;
-  log: Logger;
-  idleMs?: number;
-}): ScriptSpawner {
-  const fifos = createFifoPool(deps.fifoFolder);
+/** @param deps.idleMs milliseconds after which the helper process is let go while there is nothing to do; @default 10000 */
+export function createScriptSpawner(deps: { clock: Clock; log: Logger; idleMs?: number }): ScriptSpawner {
   const state: { helper: Helper | undefined; nextId: number; idle: AbortController | undefined } = {
     helper: undefined,
     nextId: 1,
@@ -89,13 +74,12 @@ export function createScriptSpawner(deps: {
   return {
     spawn: async (request) => {
       state.idle?.abort();
-      const fifo = await fifos.take();
       const helper = (state.helper ??= startHelper(deps.log, (ended) => {
         if (state.helper === ended) state.helper = undefined;
       }));
       const id = state.nextId;
       state.nextId += 1;
-      return start(helper, id, request, fifo, letGoWhenIdle);
+      return start(helper, id, request, letGoWhenIdle);
     },
     stop: async () => {
       state.idle?.abort();
@@ -103,7 +87,6 @@ export function createScriptSpawner(deps: {
       state.helper = undefined;
       helper?.child.stdin?.end();
       await helper?.gone;
-      await fifos.close();
     },
   };
 }
@@ -112,34 +95,22 @@ async function start(
   helper: Helper,
   id: number,
   request: SpawnRequest,
-  fifo: Fifo,
   done: (helper: Helper) => void,
 ): Promise<SpawnedScript> {
   const waiting: Waiting = { started: Promise.withResolvers(), ended: Promise.withResolvers() };
   // Whoever started the script learns of its loss through `ended`; before that through `started`.
   waiting.ended.promise.catch(() => undefined);
   helper.scripts.set(id, waiting);
-  const { program: command, args, env, cwd } = request;
-  helper.child.stdin?.write(
-    `${JSON.stringify({ id, program: command, args, env, cwd, output: fifo.path })}\n`,
-  );
+  helper.child.stdin?.write(`${JSON.stringify({ id, ...request })}\n`);
   try {
     const pid = await waiting.started.promise;
-    const output = fifo.read();
-    return {
-      pid,
-      output,
-      ended: waiting.ended.promise.finally(() => {
-        done(helper);
-      }),
-      kill: (signal) => {
-        if (helper.scripts.has(id)) helper.child.stdin?.write(`${JSON.stringify({ id, signal })}\n`);
-      },
-      release: () => (output.readableEnded ? fifo.recycle() : fifo.discard()),
-    };
+    const ended = waiting.ended.promise.finally(() => {
+      done(helper);
+    });
+    ended.catch(() => undefined);
+    return { pid, ended };
   } catch (error) {
     helper.scripts.delete(id);
-    await fifo.discard();
     done(helper);
     throw error;
   }

@@ -96,11 +96,15 @@ describe('plan', () => {
 
   test('a key always stays below its folder', () => {
     fc.assert(
-      fc.property(fc.array(fc.string({ unit: 'binary', minLength: 1 }), { maxLength: 4 }), (segments) => {
-        const name = segments.join('/');
-        expect(outputName(name).startsWith('/')).toBe(false);
-        for (const task of planUploads(files(name), [target()])) expect(task.key).toMatch(/^out\/[^]+$/u);
-      }),
+      fc.property(
+        fc.array(fc.string({ unit: 'binary', minLength: 1, maxLength: 6 }), { maxLength: 4 }),
+        (segments) => {
+          const name = segments.join('/');
+          expect(outputName(name).startsWith('/')).toBe(false);
+          for (const task of planUploads(files(name), [target()]))
+            expect(task.key.startsWith('out/') && task.key.length > 4).toBe(true);
+        },
+      ),
     );
   });
 });

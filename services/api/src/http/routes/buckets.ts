@@ -48,6 +48,12 @@ export function bucketRoutes(app: FastifyInstance, context: HttpContext): void {
     },
     handler: (_request, reply) => sendPieces(reply, 'json', buckets.list()),
   });
+  oneBucketRoutes(app, context);
+}
+
+function oneBucketRoutes(app: FastifyInstance, context: HttpContext): void {
+  const { buckets } = context;
+  const common = { access: admin('buckets'), wire: 'oscar' } as const;
   addRoute(app, {
     ...common,
     method: 'GET',

@@ -46,20 +46,7 @@ export function objectRoutes(app: FastifyInstance, context: HttpContext): void {
       querystring: ListQuery,
       response: { 200: ObjectList },
     },
-    handler: async (request) => {
-      const { prefix = '', limit = 1000, after } = request.query as Static<typeof ListQuery>;
-      const query = { prefix, limit, ...(after === undefined ? {} : { after }) };
-      const page = await context.objects.list(bucketOf(request), query);
-      return {
-        objects: page.objects.map(({ key, size, etag, lastModified }) => ({
-          key,
-          size,
-          etag,
-          last_modified: wireTime(lastModified),
-        })),
-        ...(page.next === undefined ? {} : { next: page.next }),
-      };
-    },
+    handler: async (request) => listObjects(request, context),
   });
   const url = '/system/buckets/:bucket/objects/*';
   addRoute(app, {
@@ -94,6 +81,22 @@ export function objectRoutes(app: FastifyInstance, context: HttpContext): void {
     },
   });
   presignedRoutes(app, context);
+}
+
+async function listObjects(
+  request: FastifyRequest,
+  context: HttpContext,
+): Promise<Static<typeof ObjectList>> {
+  const { prefix = '', limit = 1000, after } = request.query as Static<typeof ListQuery>;
+  const query = { prefix, limit, ...(after === undefined ? {} : { after }) };
+  const page = await context.objects.list(bucketOf(request), query);
+  const objects = page.objects.map(({ key, size, etag, lastModified }) => ({
+    key,
+    size,
+    etag,
+    last_modified: wireTime(lastModified),
+  }));
+  return { objects, ...(page.next === undefined ? {} : { next: page.next }) };
 }
 
 /** No login: the URL is the proof, checked before anything is read. */

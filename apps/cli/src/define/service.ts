@@ -1,0 +1,77 @@
+import type { Command } from 'commander';
+import type { ApplyOptions } from '../commands/apply.ts';
+import type { DeleteOptions, ShowOptions } from '../commands/service.ts';
+import type { RunCommand } from '../program.ts';
+import { examples } from './examples.ts';
+
+export function defineServiceCommands(program: Command, run: RunCommand): void {
+  const cluster = [
+    '--cluster <id>',
+    'only services of this cluster (the key above a service in the file)',
+  ] as const;
+  program
+    .command('apply')
+    .summary('make the services of FDL files, or change them')
+    .description(
+      'Makes the server’s services those of the files: new ones are created, different ones replaced.',
+    )
+    .argument('<file...>', 'FDL files; "-" is standard input')
+    .option(...cluster)
+    .addHelpText(
+      'after',
+      examples(
+        ['sluice apply fdl.yaml', 'make or change its services'],
+        ['sluice plan fdl.yaml', 'only show what would change'],
+      ),
+    )
+    .action((files: string[], options: ApplyOptions, command: Command) =>
+      run(command, async (context) => (await import('../commands/apply.ts')).apply(context, files, options)),
+    );
+  program
+    .command('plan')
+    .summary('show what apply would change')
+    .description(
+      'Compares the files with the server, field by field. Nothing is changed; secrets are never shown.',
+    )
+    .argument('<file...>', 'FDL files; "-" is standard input')
+    .option(...cluster)
+    .addHelpText('after', '\nA line for each service: "+" is new, "~" is different, "=" is unchanged.\n')
+    .action((files: string[], options: ApplyOptions, command: Command) =>
+      run(command, async (context) => (await import('../commands/apply.ts')).plan(context, files, options)),
+    );
+  defineService(program.command('service').description('List, show and delete services'), run);
+}
+
+function defineService(service: Command, run: RunCommand): void {
+  service
+    .command('list')
+    .alias('ls')
+    .description('List the services')
+    .action((_: unknown, command: Command) =>
+      run(command, async (context) => (await import('../commands/service.ts')).listServices(context)),
+    );
+  service
+    .command('show')
+    .description('Show a service’s definition')
+    .argument('<service>')
+    .option('--script', 'print only its script')
+    .option('--token', 'print only its token (for POST /job)')
+    .action((name: string, options: ShowOptions, command: Command) =>
+      run(command, async (context) =>
+        (await import('../commands/service.ts')).showService(context, name, options),
+      ),
+    );
+  service
+    .command('delete')
+    .alias('rm')
+    .description('Delete services, their waiting runs, and their buckets with all that is in them')
+    .argument('<service...>')
+    .option('-y, --yes', 'do not ask')
+    .option('--keep-buckets', 'leave the buckets and what is in them')
+    .addHelpText('after', examples(['sluice service delete thumbnail --keep-buckets', 'the results stay']))
+    .action((names: string[], options: DeleteOptions, command: Command) =>
+      run(command, async (context) =>
+        (await import('../commands/service.ts')).deleteServices(context, names, options),
+      ),
+    );
+}
