@@ -1,4 +1,4 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { apiConfig, createApi, type Api } from '@sluice/api';
@@ -23,14 +23,13 @@ import { Secret } from '@sluice/shared/config';
 import type { Clock, Component, ShutdownStep } from '@sluice/shared/lifecycle';
 import type { DefinitionStore, RunLedger, RunLogs } from '@sluice/shared/stores';
 import { createMetrics, type Logger, type Registry } from '@sluice/shared/telemetry';
-import { createStorageEvents, storageEventsConfig } from '@sluice/storage-events';
+import { createStorageEvents } from '@sluice/storage-events';
 import { createFolderWatcher } from '@sluice/storage-events/adapters';
-import { createSupervisor } from '@sluice/supervisor';
+import { createSupervisor, pickBaseEnvironment } from '@sluice/supervisor';
 import {
   createChildProcessScripts,
-  createScriptSpawner,
   killLeftovers,
-  type ScriptSpawner,
+  type ChildProcessScripts,
 } from '@sluice/supervisor/adapters';
 import { adaptersChosen } from './adapters-chosen.ts';
 import { keepSecret, type DataFolder } from './data-folder.ts';
@@ -88,23 +87,28 @@ export async function createStandalone(deps: StandaloneDeps): Promise<Standalone
     const instance = (await keepSecret(join(folder.root, 'instance-id'), 12)).secret.reveal();
     await killLeftovers(instance, { clock });
     const stores = await openStores(deps, database, () => state.publicUrl);
-    const spawner = createScriptSpawner({ fifoFolder: join(folder.work, '.pipes'), clock, log });
+    const scripts = createChildProcessScripts({
+      shell: config.SLUICE_SHELL,
+      pipeDir: join(folder.work, '.pipes'),
+      clock,
+      log,
+    });
     const metrics = createMetrics();
-    const executor = createExecutor(deps, stores, spawner, instance, metrics);
+    const executor = createExecutor(deps, stores, scripts, instance, metrics);
     return {
       adapters: adaptersChosen,
       start: async (adminPassword) => {
         state.components = createComponents(deps, { stores, executor, metrics, adminPassword });
         await startComponents(state.components);
-        if (state.publicUrl === '') state.publicUrl = state.components.api.url();
+        if (state.publicUrl === '') state.publicUrl = state.components.api.address().url;
       },
-      url: () => state.components?.api.url() ?? '',
+      url: () => state.components?.api.address().url ?? '',
       slots: () => state.components?.scheduler.slots().limit ?? 0,
       services: async () => (await stores.definitions.list({ limit: 1000 })).items.length,
-      steps: shutdownSteps(config, state, stores, spawner),
+      steps: shutdownSteps(config, state, stores, scripts),
       abandon: async () => {
         await Promise.allSettled(componentsOf(state.components).map((component) => component.stop()));
-        await closeStores(stores, spawner);
+        await closeStores(stores, scripts);
       },
     };
   } catch (error) {
@@ -144,17 +148,17 @@ async function openStores(deps: StandaloneDeps, database: Database, baseUrl: () 
 function createExecutor(
   deps: StandaloneDeps,
   stores: Stores,
-  spawner: ScriptSpawner,
+  scripts: ChildProcessScripts,
   instance: string,
   metrics: Registry,
 ): Executor {
   const { config, folder, clock, log } = deps;
   const supervisor = createSupervisor({
     objects: stores.objects,
-    scripts: createChildProcessScripts({ spawner, shell: config.SLUICE_SHELL, clock }),
+    scripts,
     scriptCacheDir: folder.scripts,
-    baseEnv: deps.env,
-    hostname: hostname(),
+    baseEnv: pickBaseEnvironment(deps.env),
+    hostName: hostname(),
     instance,
     clock,
     log,
@@ -179,12 +183,19 @@ function createComponents(
   const { stores, executor, metrics } = parts;
   const { bus, ledger, definitions, objects, logs } = stores;
   const scheduler = createScheduler({
-    bus, ledger, definitions, logs, executor, clock, log, metrics,
+    bus,
+    ledger,
+    definitions,
+    logs,
+    executor,
+    clock,
+    log,
+    metrics,
     config: {
       maxRuns: config.SLUICE_MAX_RUNS,
       defaultTimeoutMs: config.SLUICE_RUN_TIMEOUT * 1000,
       recordRetentionMs: config.TTL_JOB * 1000,
-      marginMs: storageEventsConfig(config).marginMs,
+      marginMs: config.SLUICE_CLAIM_MARGIN * 1000,
       drainMs: config.SLUICE_DRAIN_TIMEOUT * 1000,
       retentionIntervalMs: config.SLUICE_RETENTION_INTERVAL * 1000,
     },
@@ -193,23 +204,45 @@ function createComponents(
     scheduler,
     relay: createOutboxRelay({ ledger, bus, clock, log }),
     storageEvents: createStorageEvents({
-      source: createFolderWatcher({ bucketsRoot: folder.buckets, objects, clock, log }),
-      bus, ledger, definitions, objects, clock, log, metrics,
-      config: storageEventsConfig(config),
+      source: createFolderWatcher({
+        bucketsRoot: folder.buckets,
+        objects,
+        settleMs: config.SLUICE_SETTLE_MS,
+        clock,
+        log,
+      }),
+      bus,
+      ledger,
+      definitions,
+      objects,
+      clock,
+      log,
+      metrics,
+      config: {
+        settleMs: config.SLUICE_SETTLE_MS,
+        reconcileIntervalMs: config.SLUICE_RECONCILE_INTERVAL * 1000,
+        marginMs: config.SLUICE_CLAIM_MARGIN * 1000,
+      },
     }),
     api: createApi({
       config: apiConfig(config, { adminPassword: parts.adminPassword, version, arch: process.arch }),
-      bus, ledger, definitions, objects, logs, clock, log, metrics,
-      verifier: stores.presigner,
+      bus,
+      ledger,
+      definitions,
+      objects,
+      logs,
+      clock,
+      log,
+      metrics,
+      presigner: stores.presigner,
       capabilities: { warnings: (definition) => executor.ignores(definition), refuse: () => [] },
-      installation: {
+      installation: () => ({
         adapters: Object.fromEntries(
           adaptersChosen.map((one) => [one.port, { adapter: one.adapter, chosen_by: one.chosenBy }]),
         ),
         slots: scheduler.slots().limit,
         bucketsPath: folder.buckets,
-      },
-      random: { hex: (bytes) => randomBytes(bytes).toString('hex'), uuid: () => randomUUID() },
+      }),
     }),
   };
 }
@@ -231,7 +264,7 @@ function shutdownSteps(
   config: StandaloneConfig,
   state: { components?: Components },
   stores: Stores,
-  spawner: ScriptSpawner,
+  scripts: ChildProcessScripts,
 ): readonly ShutdownStep[] {
   const drainMs = config.SLUICE_DRAIN_TIMEOUT * 1000;
   const stop = async (pick: (components: Components) => Component): Promise<void> => {
@@ -241,20 +274,25 @@ function shutdownSteps(
     { name: 'api', phase: 'intake', run: () => stop((one) => one.api) },
     { name: 'storage-events', phase: 'intake', run: () => stop((one) => one.storageEvents) },
     // Time-out, the grace between SIGTERM and SIGKILL, and a margin.
-    { name: 'scheduler', phase: 'work', timeoutMs: drainMs + 20_000, run: () => stop((one) => one.scheduler) },
+    {
+      name: 'scheduler',
+      phase: 'work',
+      timeoutMs: drainMs + 20_000,
+      run: () => stop((one) => one.scheduler),
+    },
     {
       name: 'stores',
       phase: 'connections',
       run: async () => {
         await stop((one) => one.relay);
-        await closeStores(stores, spawner);
+        await closeStores(stores, scripts);
       },
     },
   ];
 }
 
-async function closeStores(stores: Stores, spawner: ScriptSpawner): Promise<void> {
-  await spawner.stop();
+async function closeStores(stores: Stores, scripts: ChildProcessScripts): Promise<void> {
+  await scripts.stop();
   await stores.objects.close();
   await stores.bus.close();
   await stores.database.close();

@@ -1,6 +1,12 @@
 import { apiVariables } from '@sluice/api';
 import { schedulerVariables } from '@sluice/scheduler';
-import { ConfigError, loadConfig, type ConfigFault, type ConfigOf, type ReadFile } from '@sluice/shared/config';
+import {
+  ConfigError,
+  loadConfig,
+  type ConfigFault,
+  type ConfigOf,
+  type ReadFile,
+} from '@sluice/shared/config';
 import { storageEventsVariables } from '@sluice/storage-events';
 import { standaloneVariables, unsupportedVariables } from './config.ts';
 

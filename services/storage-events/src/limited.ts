@@ -31,7 +31,10 @@ export function chunksOf<T>(items: readonly T[], size: number): readonly (readon
 }
 
 /** Remembers the last `limit` keys that were set. */
-export function createRecent<V>(limit: number): { get(key: string): V | undefined; set(key: string, value: V): void } {
+export function createRecent<V>(limit: number): {
+  get(key: string): V | undefined;
+  set(key: string, value: V): void;
+} {
   const entries = new Map<string, V>();
   return {
     get: (key) => entries.get(key),

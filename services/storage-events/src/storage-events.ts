@@ -47,7 +47,10 @@ interface Parts {
 /** Notifications in, claimed runs out; finds by listing what notifications missed. Can be started once. */
 export function createStorageEvents(deps: StorageEventsDeps): StorageEvents {
   const current: { parts?: Parts } = {};
-  const metrics = createStorageEventsMetrics(deps.metrics, () => current.parts?.reconciler.failing().size ?? 0);
+  const metrics = createStorageEventsMetrics(
+    deps.metrics,
+    () => current.parts?.reconciler.failing().size ?? 0,
+  );
   const running = (): Parts => {
     if (current.parts === undefined) throw new AppError('unavailable', 'Storage-events is not running.');
     return current.parts;
@@ -66,7 +69,10 @@ export function createStorageEvents(deps: StorageEventsDeps): StorageEvents {
       const failing = running().reconciler.failing();
       const [first] = failing;
       if (first !== undefined) {
-        throw new AppError('unavailable', `${failing.size} input path(s) cannot be listed; ${first[0]}: ${first[1]}`);
+        throw new AppError(
+          'unavailable',
+          `${failing.size} input path(s) cannot be listed; ${first[0]}: ${first[1]}`,
+        );
       }
       await Promise.all([deps.bus.check(), deps.ledger.check(), deps.objects.check()]);
     },
@@ -81,7 +87,16 @@ async function startParts(deps: StorageEventsDeps, metrics: StorageEventsMetrics
   const acceptor = createAcceptor({ cache, floors, ledger, bus, log, metrics });
   const { settleMs, marginMs, reconcileIntervalMs: intervalMs } = config;
   const offering = { objects, ledger, source, acceptor, settleMs };
-  const reconciler = createReconciler({ ...offering, cache, floors, clock, log, metrics, marginMs, intervalMs });
+  const reconciler = createReconciler({
+    ...offering,
+    cache,
+    floors,
+    clock,
+    log,
+    metrics,
+    marginMs,
+    intervalMs,
+  });
   const prefixes = createPrefixSync({
     source,
     cache,
@@ -99,13 +114,9 @@ async function startParts(deps: StorageEventsDeps, metrics: StorageEventsMetrics
   });
   let backfills: Subscription | undefined;
   const stop = async (): Promise<void> => {
-    await prefixes.stop();
-    await Promise.all([
-      source.stop(),
-      reconciler.stop(),
-      backfills?.drain(config.drainMs ?? 10_000),
-      cache.stop(),
-    ]);
+    // They ask the source, so they end before it does.
+    await Promise.all([reconciler.stop(), backfills?.drain(config.drainMs ?? 10_000)]);
+    await Promise.all([prefixes.stop(), source.stop(), cache.stop()]);
   };
   try {
     await source.start({

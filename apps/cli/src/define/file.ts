@@ -8,7 +8,10 @@ import { examples } from './examples.ts';
 const parallel = ['--parallel <n>', 'so many at once', '4'] as const;
 
 export function defineFileCommands(program: Command, run: RunCommand): void {
-  const file = program.command('file').description('Upload, download, list and delete files in buckets');
+  const file = program
+    .command('file')
+    .summary('upload, download, list and delete files')
+    .description('Uploads, downloads, lists and deletes files in buckets.');
   definePut(file, run);
   file
     .command('get')

@@ -27,7 +27,13 @@ export function defineRunCommands(program: Command, run: RunCommand): void {
         (await import('../commands/submit.ts')).submit(context, service, file, options),
       ),
     );
-  defineRun(program.command('run').description('List, show, follow, cancel and retry runs'), run);
+  defineRun(
+    program
+      .command('run')
+      .summary('list, show, follow, cancel and retry runs')
+      .description('Lists, shows, follows, cancels and retries runs.'),
+    run,
+  );
   program
     .command('backfill')
     .summary('run a service for files that were there before it')

@@ -39,7 +39,13 @@ export function defineServiceCommands(program: Command, run: RunCommand): void {
     .action((files: string[], options: ApplyOptions, command: Command) =>
       run(command, async (context) => (await import('../commands/apply.ts')).plan(context, files, options)),
     );
-  defineService(program.command('service').description('List, show and delete services'), run);
+  defineService(
+    program
+      .command('service')
+      .summary('list, show and delete services')
+      .description('Lists, shows and deletes services.'),
+    run,
+  );
 }
 
 function defineService(service: Command, run: RunCommand): void {

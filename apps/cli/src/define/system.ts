@@ -6,7 +6,8 @@ import { examples } from './examples.ts';
 export function defineSystemCommands(program: Command, run: RunCommand): void {
   const group = program
     .command('dead-letter')
-    .description('List, send again and delete what could not be processed');
+    .summary('what could not be processed: list, send again, delete')
+    .description('Lists, sends again and deletes what could not be processed.');
   group
     .command('list')
     .alias('ls')
@@ -51,7 +52,8 @@ export function defineSystemCommands(program: Command, run: RunCommand): void {
     );
   program
     .command('status')
-    .description('Show the server: version, adapters, what it has to do')
+    .summary('show the server: version, adapters, what it has to do')
+    .description('Shows the server: version, adapters, what it has to do.')
     .action((_: unknown, command: Command) =>
       run(command, async (context) => (await import('../commands/status.ts')).status(context)),
     );

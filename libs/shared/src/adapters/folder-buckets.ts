@@ -101,6 +101,7 @@ async function discardBucket(deps: BucketDeps, name: string): Promise<string> {
   if (!(await bucketExists(roots, name))) throw noBucket(name);
   const trash = `trash-${randomBytes(12).toString('hex')}`;
   // First: a bucket of the same name that is made later must not get the old one's owner.
+  const tags = await index.tags(name);
   await index.setTags(name, undefined);
   try {
     await rename(join(roots.buckets, name), join(roots.temp, trash));
@@ -108,6 +109,7 @@ async function discardBucket(deps: BucketDeps, name: string): Promise<string> {
   } catch (error) {
     const code = systemCode(error) ?? '';
     if (code === 'ENOENT') throw noBucket(name);
+    await index.setTags(name, tags);
     if (code !== 'EBUSY' && code !== 'EXDEV') throw writeError(error, `delete the bucket "${name}"`);
     throw new AppError('conflict', `The bucket "${name}" cannot be deleted: its folder is a mount point. Unmount it first.`, {
       cause: error,

@@ -33,9 +33,15 @@ export interface Directories {
 const shareMs = 50;
 const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 
-/** Opens folders without ever following a link below their root. */
-export async function createDirectories(clock: Clock): Promise<Directories> {
-  const anchor = await chooseAnchor();
+/**
+ * Opens folders without ever following a link below their root.
+ * @param anchor how their place is proved; the default is the best that the system has
+ */
+export async function createDirectories(clock: Clock, anchor?: Anchor): Promise<Directories> {
+  return directoriesWith(clock, anchor ?? (await chooseAnchor()));
+}
+
+function directoriesWith(clock: Clock, anchor: Anchor): Directories {
   const shared = createShared(clock);
   const open = async (root: string, parts: readonly string[]): Promise<Opened> => {
     const path = join(root, ...parts);
@@ -56,8 +62,11 @@ export async function createDirectories(clock: Clock): Promise<Directories> {
   };
 }
 
-/** Linux shows descriptors as links to what they are, which both proves where they are and lets paths start at them. */
-type Anchor = 'descriptor' | 'path';
+/**
+ * Linux shows descriptors as links to what they are, which both proves where they are and lets paths start at them.
+ * Elsewhere paths are resolved and compared, which leaves a moment for a swap between the look and the use.
+ */
+export type Anchor = 'descriptor' | 'path';
 
 async function chooseAnchor(): Promise<Anchor> {
   if (process.platform !== 'linux') return 'path';

@@ -71,9 +71,27 @@ export async function openForReading(
 export async function openForWriting(directories: Directories, roots: Roots, place: ObjectPlace): Promise<Directory> {
   const opened = await directories.make(place.root, place.parts, place.given);
   if (typeof opened !== 'string') return opened;
-  if (!(await bucketExists(roots, place.bucket))) throw noBucket(place.bucket);
-  if (opened === 'blocked') {
-    throw new AppError('invalid_input', 'A folder of the object key is a file or a link in this bucket.', { field: 'key' });
-  }
+  await refuse(roots, place, opened);
   throw new AppError('unavailable', 'The folder was removed while it was written to.');
+}
+
+/**
+ * As `openForWriting`, without making anything; undefined where the folder does not exist yet.
+ * @throws AppError as `openForWriting`
+ */
+export async function openBeforeWriting(
+  directories: Directories,
+  roots: Roots,
+  place: ObjectPlace,
+): Promise<Directory | undefined> {
+  const opened = await directories.open(place.root, place.parts);
+  if (typeof opened !== 'string') return opened;
+  await refuse(roots, place, opened);
+  return undefined;
+}
+
+async function refuse(roots: Roots, place: ObjectPlace, opened: 'absent' | 'blocked'): Promise<void> {
+  if (!(await bucketExists(roots, place.bucket))) throw noBucket(place.bucket);
+  if (opened === 'absent') return;
+  throw new AppError('invalid_input', 'A folder of the object key is a file or a link in this bucket.', { field: 'key' });
 }

@@ -8,7 +8,7 @@ import { noObject, objectName, preconditionFailed, unlessCode, writeError } from
 import { defaultContentType, identityOf, infoOf } from './folder-identity.ts';
 import type { ObjectIndex } from './folder-index.ts';
 import type { KeyLocks } from './folder-limits.ts';
-import { objectPlace, openForReading, openForWriting, type ObjectPlace, type Roots } from './folder-place.ts';
+import { objectPlace, openBeforeWriting, openForWriting, type ObjectPlace, type Roots } from './folder-place.ts';
 import type { TempFile, TempFiles } from './folder-temp.ts';
 
 export interface PutDeps {
@@ -46,7 +46,7 @@ export async function putObject(
 
 /** What would be refused in the end is refused before the body is read. */
 async function checkBefore(deps: PutDeps, place: ObjectPlace, conditions: Conditions): Promise<void> {
-  const directory = await openForReading(deps.directories, deps.roots, place);
+  const directory = await openBeforeWriting(deps.directories, deps.roots, place);
   try {
     const current = directory === undefined ? undefined : await lookAt(directory, place.name);
     checkTarget(current);

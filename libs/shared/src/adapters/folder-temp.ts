@@ -16,7 +16,7 @@ export interface TempFile {
 
 export interface TempFiles {
   /**
-   * Writes a body; `use` then makes it an object. The file is gone afterwards, unless `use` moved it.
+   * Writes a body; `use` then moves the file into place. When anything fails, the file is removed.
    * @throws AppError `invalid_input` for a body of another size than announced, `cancelled` when the signal or the body broke off
    */
   withBody<T>(body: Readable | Uint8Array, options: PutOptions, use: (file: TempFile) => Promise<T>): Promise<T>;

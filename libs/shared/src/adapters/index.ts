@@ -2,3 +2,12 @@ export { createSqliteBus, type BusLimits, type SqliteBusOptions } from './sqlite
 export { openDatabase, type Database, type DatabaseOptions } from './sqlite-database.ts';
 export { createSqliteDefinitionStore, type SqliteDefinitionStoreOptions } from './sqlite-definition-store.ts';
 export { createSqliteRunLedger, type SqliteRunLedgerOptions } from './sqlite-run-ledger.ts';
+export { createSqliteObjectIndex } from './folder-index-sqlite.ts';
+export {
+  createFolderObjectStore,
+  type FolderObjectStore,
+  type FolderObjectStoreDeps,
+  type ObjectWritten,
+} from './folder-object-store.ts';
+export { createFolderRunLogs, type FolderRunLogsDeps } from './folder-run-logs.ts';
+export { createPresigner, type PresignGrant, type Presigner, type SignedRequest } from './presign.ts';

@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { isAppError } from '../../src/errors/index.ts';
+import { systemClock } from '../../src/lifecycle/index.ts';
+import { createDirectories } from '../../src/adapters/folder-directory.ts';
 import { unlessCode } from '../../src/adapters/folder-errors.ts';
 import { failureOf, listKeys, makeFolder, openFolderFixture, strays, type FolderFixture } from './folder-fixture.ts';
 
@@ -170,6 +172,35 @@ describe('links', () => {
     expect(outcomes.done).toBeGreaterThan(0);
     expect(swaps).toBeGreaterThan(10);
     expect(await strays(fixture.temp)).toEqual([]);
+  });
+});
+
+describe('where descriptors cannot be looked up (macOS)', () => {
+  it('links are found by resolving paths', async () => {
+    const directories = await createDirectories(systemClock, 'path');
+    await mkdir(inBucket('sub', 'deep'), { recursive: true });
+    await symlink(outside, inBucket('folder'));
+    await symlink(inBucket('sub'), inBucket('inner'));
+    const look = async (...parts: string[]): Promise<string> => {
+      const opened = await directories.open(fixture.buckets, parts);
+      if (typeof opened === 'string') return opened;
+      await opened.sync();
+      await opened.release();
+      return opened.self;
+    };
+    expect(await look(bucket, 'sub', 'deep')).toBe(inBucket('sub', 'deep'));
+    expect(await look(bucket, 'folder')).toBe('blocked');
+    expect(await look(bucket, 'folder', 'sub')).toBe('blocked');
+    expect(await look(bucket, 'inner', 'deep')).toBe('blocked');
+    expect(await look(bucket, 'nothing')).toBe('absent');
+    const made = await directories.make(fixture.buckets, [bucket, 'a', 'b'], 1);
+    if (typeof made === 'string') throw new Error(made);
+    expect(made.path('x')).toBe(inBucket('a', 'b', 'x'));
+    await made.release();
+    expect(await directories.make(fixture.buckets, [bucket, 'folder', 'b'], 1)).toBe('blocked');
+    expect(await directories.make(fixture.buckets, [bucket, 'folder', 'sub', 'b'], 1)).toBe('blocked');
+    expect(await directories.make(fixture.buckets, ['nobucket', 'b'], 1)).toBe('absent');
+    await expectOutsideUntouched();
   });
 });
 

@@ -106,8 +106,16 @@ export function createFolderTree(deps: FolderTreeDeps): FolderTree {
 function nodeOf(parent: Node | undefined, name: string, identity: string, kind: FolderKind): Node {
   const path = parent === undefined || parent.path === '' ? name : `${parent.path}/${name}`;
   return {
-    name, path, parent, identity, kind,
-    children: new Map(), watcher: undefined, known: false, suspect: false, dead: false,
+    name,
+    path,
+    parent,
+    identity,
+    kind,
+    children: new Map(),
+    watcher: undefined,
+    known: false,
+    suspect: false,
+    dead: false,
   };
 }
 
@@ -154,7 +162,13 @@ async function attachIfFolder(tree: Tree, parent: Node, name: string, fresh: boo
 }
 
 /** @param fresh the folder came while it was watched for: what is in it is news */
-async function attach(tree: Tree, parent: Node, name: string, stats: BigIntStats, fresh: boolean): Promise<void> {
+async function attach(
+  tree: Tree,
+  parent: Node,
+  name: string,
+  stats: BigIntStats,
+  fresh: boolean,
+): Promise<void> {
   const node = nodeOf(parent, name, identityOf(stats), 'none');
   node.kind = tree.plan.kindOf(node.path);
   // No key below it could be an object's.
@@ -182,7 +196,9 @@ async function arrived(tree: Tree, path: string, stats: BigIntStats): Promise<vo
     await attach(tree, parent, name, stats, true);
     return;
   }
-  if (!node.suspect) return;
+  // Without a watcher: it could not be read before, and may be readable now.
+  const unwatched = node.watcher === undefined && !tree.recursive && !tree.exhausted;
+  if (!node.suspect && !unwatched) return;
   node.suspect = false;
   const { watcher } = node;
   node.watcher = undefined;
@@ -245,7 +261,9 @@ function suspectNode(tree: Tree, node: Node): void {
 async function readOn(tree: Tree, job: Job, entries: number): Promise<number> {
   let left = entries;
   try {
-    job.dir ??= job.node.dead ? undefined : await opendir(`${tree.root}/${job.node.path}`, { bufferSize: 256 });
+    job.dir ??= job.node.dead
+      ? undefined
+      : await opendir(`${tree.root}/${job.node.path}`, { bufferSize: 256 });
     while (left > 0 && job.dir !== undefined && !job.node.dead) {
       const entry = await job.dir.read();
       if (entry === null) {
@@ -278,8 +296,13 @@ async function take(tree: Tree, { node, fresh }: Job, entry: Dirent): Promise<vo
 /** Some file systems don't tell in a listing what an entry is. */
 function isUntold(entry: Dirent): boolean {
   return !(
-    entry.isFile() || entry.isDirectory() || entry.isSymbolicLink() || entry.isFIFO() ||
-    entry.isSocket() || entry.isCharacterDevice() || entry.isBlockDevice()
+    entry.isFile() ||
+    entry.isDirectory() ||
+    entry.isSymbolicLink() ||
+    entry.isFIFO() ||
+    entry.isSocket() ||
+    entry.isCharacterDevice() ||
+    entry.isBlockDevice()
   );
 }
 
@@ -293,7 +316,6 @@ function isExhausted(error: unknown): boolean {
 
 function noteExhausted(tree: Tree, error: unknown): void {
   tree.exhausted = true;
-  tree.onLoss();
   if (tree.warned) return;
   tree.warned = true;
   tree.log.warn(
@@ -303,6 +325,8 @@ function noteExhausted(tree: Tree, error: unknown): void {
 }
 
 function noteUnreadable(tree: Tree, path: string, error: unknown): void {
-  tree.log.warn({ err: error, path }, 'a folder cannot be watched or read, files in it are found by listing only');
-  tree.onLoss();
+  tree.log.warn(
+    { err: error, path },
+    'a folder cannot be watched or read, files in it are found by listing only',
+  );
 }

@@ -63,7 +63,9 @@ interface WantedFile extends Pick<FileLook, 'dev' | 'ino'> {
   readonly path: string;
 }
 
-function byName(files: ReadonlyMap<string, Pick<FileLook, 'dev' | 'ino'>>): ReadonlyMap<string, WantedFile[]> {
+function byName(
+  files: ReadonlyMap<string, Pick<FileLook, 'dev' | 'ino'>>,
+): ReadonlyMap<string, WantedFile[]> {
   const wanted = new Map<string, WantedFile[]>();
   for (const [path, { dev, ino }] of files) {
     const name = basename(path);

@@ -23,8 +23,8 @@ export interface Settling {
   /** Something happened to the path. False when there is no room for another one. */
   touch(path: string, now: number): boolean;
   has(path: string): boolean;
-  /** Paths to be looked at: touched since the last look, oldest first. */
-  touched(max: number): readonly string[];
+  /** Paths to be looked at: touched since they were last taken, oldest first. */
+  takeTouched(max: number): readonly string[];
   readonly touchedCount: number;
   /** What a look showed; starts the time anew if it is not what the last one showed. */
   looked(path: string, look: FileLook, now: number): void;
@@ -32,8 +32,7 @@ export interface Settling {
   due(now: number, max: number): readonly Candidate[];
   /** Not before `until`. */
   postpone(path: string, until: number): void;
-  /** Handed over; stays on the list if it was touched in the meantime. */
-  done(path: string): void;
+  /** Handed over, or of no interest. Stays on the list if it was touched in the meantime. */
   drop(path: string): void;
   readonly size: number;
   /** When the next path falls due; infinity if none waits. */
@@ -41,34 +40,34 @@ export interface Settling {
 }
 
 interface Entry {
-  seenAt: number;
-  look: FileLook | undefined;
-  dueAt: number;
+  readonly seenAt: number;
+  readonly look: FileLook | undefined;
+  readonly dueAt: number;
 }
 
 export function createSettling(options: { settleMs: number; limit: number }): Settling {
   const entries = new Map<string, Entry>();
   const touched = new Map<string, number>();
+  const unseen = (now: number): Entry => ({ seenAt: now, look: undefined, dueAt: Number.POSITIVE_INFINITY });
   return {
     touch: (path, now) => {
       if (!entries.has(path)) {
         if (entries.size >= options.limit) return false;
-        entries.set(path, { seenAt: now, look: undefined, dueAt: Number.POSITIVE_INFINITY });
+        entries.set(path, unseen(now));
       }
       if (!touched.has(path)) touched.set(path, now);
       return true;
     },
     has: (path) => entries.has(path),
-    touched: (max) => [...touched.keys().take(max)],
+    // Taken before the look, so that what happens during it is another touch.
+    takeTouched: (max) => takeFirst(touched, max),
     get touchedCount() {
       return touched.size;
     },
     looked: (path, look, now) => {
-      touched.delete(path);
       const entry = entries.get(path);
       if (entry === undefined || (entry.look !== undefined && sameLook(entry.look, look))) return;
-      entry.look = look;
-      entry.dueAt = now + options.settleMs;
+      entries.set(path, { seenAt: entry.seenAt, look, dueAt: now + options.settleMs });
     },
     due: (now, max) => {
       const due: Candidate[] = [];
@@ -80,16 +79,12 @@ export function createSettling(options: { settleMs: number; limit: number }): Se
     },
     postpone: (path, until) => {
       const entry = entries.get(path);
-      if (entry !== undefined) entry.dueAt = until;
-    },
-    done: (path) => {
-      const again = touched.get(path);
-      if (again === undefined) entries.delete(path);
-      else entries.set(path, { seenAt: again, look: undefined, dueAt: Number.POSITIVE_INFINITY });
+      if (entry !== undefined) entries.set(path, { ...entry, dueAt: until });
     },
     drop: (path) => {
-      entries.delete(path);
-      touched.delete(path);
+      const again = touched.get(path);
+      if (again === undefined) entries.delete(path);
+      else entries.set(path, unseen(again));
     },
     get size() {
       return entries.size;
@@ -102,8 +97,22 @@ export function createSettling(options: { settleMs: number; limit: number }): Se
   };
 }
 
+function takeFirst(touched: Map<string, number>, max: number): readonly string[] {
+  const paths: string[] = [];
+  for (const path of touched.keys()) {
+    if (paths.length >= max) break;
+    paths.push(path);
+  }
+  for (const path of paths) touched.delete(path);
+  return paths;
+}
+
 export function sameLook(a: FileLook, b: FileLook): boolean {
   return (
-    a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs && a.ino === b.ino && a.dev === b.dev
+    a.size === b.size &&
+    a.mtimeNs === b.mtimeNs &&
+    a.ctimeNs === b.ctimeNs &&
+    a.ino === b.ino &&
+    a.dev === b.dev
   );
 }

@@ -160,7 +160,13 @@ async function refuse(
   const fields = { service: service.name, bucket, key, hop: lineage.hop, from_run: lineage.run };
   try {
     await deps.bus.deadLetters.put(
-      { id, name: 'backfills.start', key: service.name, payload, traceparent: childTraceparent(lineage.traceparent) },
+      {
+        id,
+        name: 'backfills.start',
+        key: service.name,
+        payload,
+        traceparent: childTraceparent(lineage.traceparent),
+      },
       {
         consumer: backfillConsumer,
         reason: `The object ${bucket}/${key} has been through more than ${maxHops} services one after another, so a loop is assumed. Redrive it to run it all the same.`,
@@ -169,7 +175,10 @@ async function refuse(
   } catch (error) {
     // With the dead letters full, everything behind this object would wait. It stays unclaimed: a listing offers it again.
     if (!isAppError(error, 'limit_reached')) throw error;
-    deps.log.error({ ...fields, err: error }, 'past its hops, and no room for its dead letter: it is offered again');
+    deps.log.error(
+      { ...fields, err: error },
+      'past its hops, and no room for its dead letter: it is offered again',
+    );
     return 'postponed';
   }
   refusals.set(runId, true);

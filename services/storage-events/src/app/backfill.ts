@@ -54,7 +54,10 @@ async function withLease(deps: BackfillDeps, delivery: Delivery, work: () => Pro
         await delivery.extend();
       } catch (error) {
         // The work goes on: should the message come a second time meanwhile, claims make that harmless.
-        deps.log.warn({ err: error, message_id: delivery.message.id }, 'lease of a backfill could not be renewed');
+        deps.log.warn(
+          { err: error, message_id: delivery.message.id },
+          'lease of a backfill could not be renewed',
+        );
       }
     }
   };
@@ -68,7 +71,11 @@ async function withLease(deps: BackfillDeps, delivery: Delivery, work: () => Pro
   }
 }
 
-async function perform(deps: BackfillDeps, delivery: Delivery, state: { readonly stopping: boolean }): Promise<void> {
+async function perform(
+  deps: BackfillDeps,
+  delivery: Delivery,
+  state: { readonly stopping: boolean },
+): Promise<void> {
   // Checked against the contract by the bus.
   const request = delivery.message.payload as BackfillStart;
   const fields = { backfill_id: request.backfill_id, service: request.service };
@@ -115,7 +122,8 @@ async function backfillPath(
     await offer(deps, service, inputs, request, context.count);
     if (next === undefined) return true;
     after = next;
-    if (page % pagesALogLine === 0) deps.log.info({ ...context.fields, ...context.count }, 'backfill goes on');
+    if (page % pagesALogLine === 0)
+      deps.log.info({ ...context.fields, ...context.count }, 'backfill goes on');
   }
 }
 

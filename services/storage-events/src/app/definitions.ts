@@ -111,7 +111,10 @@ function inputsOf(stored: StoredDefinition, log: Logger): readonly BucketPath[] 
       paths.set(pathKey(path), path);
     } catch (error) {
       // Checked when the service was applied; one bad path must not take the other services with it.
-      log.error({ err: error, service: stored.name }, 'an input path of a stored service is not valid, it is left out');
+      log.error(
+        { err: error, service: stored.name },
+        'an input path of a stored service is not valid, it is left out',
+      );
     }
   }
   return [...paths.values()];

@@ -22,7 +22,9 @@ export function createFloorBook(deps: {
   const byUid = new Map<string, Map<string, number>>();
   const warned = new Set<string>();
   const refresh = async (service: KnownService, now: number): Promise<Map<string, number>> => {
-    const stored = new Map((await definitions.floors(service.uid)).map((floor) => [pathKey(floor), floor.at]));
+    const stored = new Map(
+      (await definitions.floors(service.uid)).map((floor) => [pathKey(floor), floor.at]),
+    );
     const before = byUid.get(service.uid);
     const floors = new Map<string, number>();
     for (const path of service.inputs) {

@@ -34,7 +34,11 @@ export async function headAll(
 }
 
 /** HEAD, where a missing bucket and a key that the store can't have mean that there is no object. */
-export async function headOf(store: ObjectStore, bucket: string, key: string): Promise<ObjectHead | undefined> {
+export async function headOf(
+  store: ObjectStore,
+  bucket: string,
+  key: string,
+): Promise<ObjectHead | undefined> {
   try {
     return await store.head(bucket, key);
   } catch (error) {

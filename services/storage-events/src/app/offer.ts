@@ -75,7 +75,11 @@ export async function offerAll(
 }
 
 /** Places in the list of the offers without a claim. */
-async function unclaimed(deps: OfferDeps, offers: readonly Offer[], mode: OfferMode): Promise<readonly number[]> {
+async function unclaimed(
+  deps: OfferDeps,
+  offers: readonly Offer[],
+  mode: OfferMode,
+): Promise<readonly number[]> {
   const open: number[] = [];
   const ids = offers.map(({ service, object }) => runIdFor(service, object, mode.again));
   let at = 0;
@@ -112,7 +116,10 @@ async function completeHeads(deps: OfferDeps, listed: readonly ObjectInfo[]): Pr
     const head = found[at];
     // Overwritten since it was listed: as new as any.
     const changed = head !== undefined && head.identity !== object.identity;
-    heads.set(placeOf(object), changed && isUnsettled(head.changedAt, now, deps.settleMs) ? 'unfinished' : head);
+    heads.set(
+      placeOf(object),
+      changed && isUnsettled(head.changedAt, now, deps.settleMs) ? 'unfinished' : head,
+    );
   }
   return heads;
 }

@@ -31,13 +31,13 @@ export function createPrefixSync(deps: PrefixSyncDeps): PrefixSync {
   const wake = createWake(deps.clock);
   let appeared: readonly BucketPath[] = [];
   let dirty = true;
-  let stopped = false;
+  const state = { stopped: false };
   let running: Promise<void> | undefined;
   const run = async (): Promise<void> => {
     let backoff = 0;
-    while (!stopped) {
+    while (!state.stopped) {
       await wake.wait(dirty ? backoff : Number.POSITIVE_INFINITY);
-      if (stopped || !dirty) continue;
+      if (state.stopped || !dirty) continue;
       dirty = false;
       const paths = appeared;
       appeared = [];
@@ -45,9 +45,13 @@ export function createPrefixSync(deps: PrefixSyncDeps): PrefixSync {
         await deps.source.setPrefixes(inputPaths(deps.cache.index()));
         backoff = 0;
       } catch (error) {
+        if (state.stopped) return;
         dirty = true;
         backoff = Math.min(longestBackoffMs, Math.max(firstBackoffMs, backoff * 2));
-        deps.log.warn({ err: error, retry_ms: backoff }, 'input paths cannot be watched now, they are listed meanwhile');
+        deps.log.warn(
+          { err: error, retry_ms: backoff },
+          'input paths cannot be watched now, they are listed meanwhile',
+        );
       }
       // Listed behind the watching, so that nothing falls between the two; and also where watching failed.
       deps.onWatched(paths);
@@ -63,7 +67,7 @@ export function createPrefixSync(deps: PrefixSyncDeps): PrefixSync {
       wake.ring();
     },
     stop: async () => {
-      stopped = true;
+      state.stopped = true;
       wake.ring();
       await running;
     },

@@ -33,7 +33,7 @@ interface Sharer {
   complete: boolean;
 }
 
-const pagesAStep = 10;
+const pagesAStep = 4;
 /** A floor is raised once it is this part of the margin behind, so that a quiet prefix does not cost a write a minute. */
 const raiseStep = 1 / 24;
 

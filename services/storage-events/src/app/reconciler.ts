@@ -84,7 +84,8 @@ export function createReconciler(deps: ReconcilerDeps): Reconciler {
       wake.ring();
       await running;
       const ended = new Error('the reconciler was stopped');
-      for (const waiter of [...state.waiters.splice(0), ...(state.round?.waiters ?? [])]) waiter.reject(ended);
+      for (const waiter of [...state.waiters.splice(0), ...(state.round?.waiters ?? [])])
+        waiter.reject(ended);
     },
     request: (paths) => {
       for (const path of paths) state.urgent.set(pathKey(path), path);
@@ -117,7 +118,8 @@ interface State {
 async function run(deps: ReconcilerDeps, state: State, wake: ReturnType<typeof createWake>): Promise<void> {
   while (!state.stopped) {
     const now = deps.clock.monotonic();
-    if (state.round === undefined && (now >= state.nextRoundAt || state.waiters.length > 0)) beginRound(deps, state);
+    if (state.round === undefined && (now >= state.nextRoundAt || state.waiters.length > 0))
+      beginRound(deps, state);
     const task = nextTask(state, now);
     if (task !== undefined) {
       await work(deps, state, task);
@@ -210,7 +212,10 @@ function noteFailure(deps: ReconcilerDeps, state: State, key: string, error: unk
   const count = (state.failures.get(key)?.count ?? 0) + 1;
   const backoff = Math.min(longestBackoffMs, firstBackoffMs * 2 ** (count - 1));
   state.failures.set(key, { count, reason: messageOf(error), retryAt: deps.clock.monotonic() + backoff });
-  deps.log.warn({ err: error, path: key, failures: count, retry_ms: backoff }, 'input path could not be listed, it is tried again');
+  deps.log.warn(
+    { err: error, path: key, failures: count, retry_ms: backoff },
+    'input path could not be listed, it is tried again',
+  );
 }
 
 function endRound(deps: ReconcilerDeps, state: State, round: Round): void {

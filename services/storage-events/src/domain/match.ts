@@ -35,7 +35,9 @@ export function createServiceIndex<S extends InputService>(services: Iterable<S>
 
 /** Every path that some service takes input from, each once. */
 export function inputPaths(index: ServiceIndex): readonly BucketPath[] {
-  return [...index].flatMap(([bucket, prefixes]) => [...prefixes.keys()].map((prefix) => ({ bucket, prefix })));
+  return [...index].flatMap(([bucket, prefixes]) =>
+    [...prefixes.keys()].map((prefix) => ({ bucket, prefix })),
+  );
 }
 
 /**

@@ -69,7 +69,8 @@ function sequencerOf(lastModified: number): string {
 
 function userMetadata(object: ObjectHead): Record<string, string> {
   const named: Record<string, string> = { 'content-type': object.contentType };
-  for (const [name, value] of Object.entries(object.metadata)) named[`X-Amz-Meta-${canonicalName(name)}`] = value;
+  for (const [name, value] of Object.entries(object.metadata))
+    named[`X-Amz-Meta-${canonicalName(name)}`] = value;
   return named;
 }
 

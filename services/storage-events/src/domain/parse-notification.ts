@@ -85,7 +85,11 @@ function keyOf(object: Fields, place: string, bucket: string, outerKey: unknown)
   const encoded = optionalText(object, 'key', place);
   if (encoded !== undefined) return wellFormed(decodeKey(encoded, `${place}.key`), `${place}.key`);
   if (outerKey === undefined || outerKey === null) throw fault(`${place}.key`, 'is missing');
-  if (typeof outerKey !== 'string' || !outerKey.startsWith(`${bucket}/`) || outerKey.length === bucket.length + 1) {
+  if (
+    typeof outerKey !== 'string' ||
+    !outerKey.startsWith(`${bucket}/`) ||
+    outerKey.length === bucket.length + 1
+  ) {
     throw fault('Key', 'must be the bucket, a slash and the key');
   }
   return wellFormed(outerKey.slice(bucket.length + 1), 'Key');
@@ -158,5 +162,8 @@ function isFields(value: unknown): value is Fields {
 
 function fault(place: string, what: string, cause?: unknown): AppError {
   const field = place === '' ? 'the notification' : place;
-  return new AppError('invalid_input', `The bucket notification is not valid: ${field} ${what}.`, { field, cause });
+  return new AppError('invalid_input', `The bucket notification is not valid: ${field} ${what}.`, {
+    field,
+    cause,
+  });
 }

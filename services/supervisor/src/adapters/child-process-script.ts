@@ -1,46 +1,56 @@
-import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync } from 'node:fs';
-import { AppError, systemCode } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
+import type { Logger } from '@sluice/shared/telemetry';
 import type { ScriptEnd, ScriptRequest, ScriptRunner } from '../ports.ts';
 import { setAlarm } from './alarm.ts';
 import { killMarked } from './leftovers.ts';
+import { endGroup, signalGroup } from './process-group.ts';
 import { createOutputPipes, type OutputPipe, type OutputPipes } from './output-pipes.ts';
 import { readPipe, type PipeReader } from './pipe-reader.ts';
+import { createScriptSpawner, type ScriptSpawner } from './script-spawner.ts';
 
 export interface ChildProcessScriptsOptions {
   readonly clock: Clock;
+  readonly log?: Logger;
+  /** What runs scripts. @default '/bin/sh' */
+  readonly shell?: string;
   /** Folder of this runner alone, for the pipes that scripts print into. */
   readonly pipeDir: string;
   /** Milliseconds between SIGTERM and SIGKILL when a script is ended. @default 5000 */
   readonly graceMs?: number;
 }
 
+export interface ChildProcessScripts extends ScriptRunner {
+  /** Kills what still runs and lets the helper go. */
+  stop(): Promise<void>;
+}
+
 /** How long what a script printed last is waited for, where something it started holds its output open. */
-const drainIdleMs = 200;
-const drainTotalMs = 10_000;
-/** Between two looks whether a group of processes is gone. */
-const groupPollMs = 20;
+const drain = { idleMs: 200, readingMs: 1000, totalMs: 10_000 };
 
 interface Shared {
   readonly clock: Clock;
+  readonly spawner: ScriptSpawner;
+  readonly shell: string;
   readonly pipes: OutputPipes;
   readonly graceMs: number;
 }
 
 /**
- * Runs scripts as child processes of this one: `/bin/sh <path>` (OSCAR §7.5: first line and mode do not matter) as leader of a process group of its
+ * Runs scripts as child processes of a small helper: `/bin/sh <path>` (OSCAR §7.5: first line and mode do not matter) as leader of a process group of its
  * own, nothing on standard input (OSCAR's supervisor has read the event from there), both outputs into one pipe. Ending one: SIGTERM to the group, a
  * time of grace, SIGKILL. When the script's own process has ended by itself, what is left of its group is killed at once; what left the group
  * is found by its environment when the script was ended or its output is still held open.
  */
-export function createChildProcessScripts(options: ChildProcessScriptsOptions): ScriptRunner {
+export function createChildProcessScripts(options: ChildProcessScriptsOptions): ChildProcessScripts {
   const shared: Shared = {
     clock: options.clock,
+    spawner: createScriptSpawner({ clock: options.clock, log: options.log }),
+    shell: options.shell ?? '/bin/sh',
     pipes: createOutputPipes(options.pipeDir),
     graceMs: options.graceMs ?? 5000,
   };
-  return { run: async (request) => run(shared, request) };
+  return { run: async (request) => run(shared, request), stop: async () => shared.spawner.stop() };
 }
 
 async function run(shared: Shared, request: ScriptRequest): Promise<ScriptEnd> {
@@ -49,11 +59,11 @@ async function run(shared: Shared, request: ScriptRequest): Promise<ScriptEnd> {
   let reader: PipeReader | undefined;
   let ended = false;
   try {
-    const { child, exited } = await start(request, pipe);
+    const { pid, exited } = await start(shared, request, pipe);
     reader = readPipe(pipe.readFd, shared.clock, request.onOutput);
     request.onStarted();
-    const end = await supervise(shared, request, child, exited);
-    ended = await drain(shared, request, reader, end);
+    const end = await supervise(shared, request, pid, exited);
+    ended = await drainPipe(shared, request, reader, end);
     return end;
   } finally {
     // The reader closes its descriptor; without one that is left to do here.
@@ -68,59 +78,35 @@ async function run(shared: Shared, request: ScriptRequest): Promise<ScriptEnd> {
 
 type Exit = Extract<ScriptEnd, { kind: 'exited' | 'signalled' }>;
 
-interface Running {
-  readonly child: ChildProcess & { readonly pid: number };
-  readonly exited: Promise<Exit>;
-}
-
 /** @throws AppError `unavailable`, `too_large` */
-async function start(request: ScriptRequest, pipe: OutputPipe): Promise<Running> {
-  const { promise: exited, resolve } = Promise.withResolvers<Exit>();
-  const { promise: failed, resolve: fail } = Promise.withResolvers<Error>();
-  let child: ChildProcess;
+async function start(
+  shared: Shared,
+  request: ScriptRequest,
+  pipe: OutputPipe,
+): Promise<{ readonly pid: number; readonly exited: Promise<Exit> }> {
   try {
-    child = spawn('/bin/sh', [request.scriptPath], {
-      cwd: request.cwd,
+    const { pid, ended } = await shared.spawner.spawn({
+      program: shared.shell,
+      args: [request.scriptPath],
       env: request.env,
-      detached: true,
-      stdio: ['ignore', pipe.writeFd, pipe.writeFd],
+      cwd: request.cwd,
+      output: pipe.path,
     });
-  } catch (error) {
-    throw notStarted(error);
+    const exited = ended.then(({ code, signal }): Exit =>
+      code === null ? { kind: 'signalled', signal: signal ?? 'unknown' } : { kind: 'exited', exitCode: code },
+    );
+    return { pid, exited };
   } finally {
+    // Held until the script has it open too: a pipe without a writer reads as ended.
     closeSync(pipe.writeFd);
   }
-  child.once('exit', (exitCode, signal) => {
-    resolve(
-      exitCode === null ? { kind: 'signalled', signal: signal ?? 'unknown' } : { kind: 'exited', exitCode },
-    );
-  });
-  // Without a process there is no `exit`; with one, an `error` says that a signal could not be sent, which we do otherwise.
-  child.on('error', fail);
-  if (!hasPid(child)) throw notStarted(await failed);
-  return { child, exited };
-}
-
-function hasPid(child: ChildProcess): child is Running['child'] {
-  return child.pid !== undefined;
-}
-
-function notStarted(error: unknown): unknown {
-  const code = systemCode(error);
-  if (code === 'E2BIG') {
-    return new AppError('too_large', 'The environment of the script is larger than this system allows.', {
-      cause: error,
-    });
-  }
-  if (code === undefined || !['EAGAIN', 'ENOMEM', 'EMFILE', 'ENFILE', 'EBADF'].includes(code)) return error;
-  return new AppError('unavailable', `No process could be made for the script (${code}).`, { cause: error });
 }
 
 /** Waits for the script's end, or brings it about. Afterwards nothing of its process group is left. */
 async function supervise(
   shared: Shared,
   request: ScriptRequest,
-  child: Running['child'],
+  pid: number,
   exited: Promise<Exit>,
 ): Promise<ScriptEnd> {
   const { promise: wanted, resolve: endIt } = Promise.withResolvers<'timed_out' | 'cancelled'>();
@@ -131,40 +117,18 @@ async function supervise(
   try {
     const first = await Promise.race([exited, wanted]);
     if (typeof first !== 'string') return first;
-    await endGroup(shared, child.pid);
+    await endGroup(shared.clock, pid, shared.graceMs);
     return { kind: first };
   } finally {
     stopAlarm();
     request.signal.removeEventListener('abort', cancel);
-    signalGroup(child.pid, 'SIGKILL');
+    signalGroup(pid, 'SIGKILL');
     await exited;
   }
 }
 
-/** A shell dies of SIGTERM while the program it waits for still tidies up: the grace is for the group, not for its leader. */
-async function endGroup(shared: Shared, group: number): Promise<void> {
-  signalGroup(group, 'SIGTERM');
-  const start = shared.clock.monotonic();
-  while (signalGroup(group, 0) && shared.clock.monotonic() - start < shared.graceMs) {
-    await shared.clock.sleep(groupPollMs);
-  }
-}
-
-/** False when nobody is left in the group. */
-function signalGroup(group: number, signal: NodeJS.Signals | 0): boolean {
-  try {
-    process.kill(-group, signal);
-    return true;
-  } catch (error) {
-    const code = systemCode(error);
-    // macOS answers EPERM for a group of which only dead processes are left.
-    if (code === 'ESRCH' || code === 'EPERM') return false;
-    throw error;
-  }
-}
-
 /** Reads what the pipe still holds. True when nobody has it open any more. */
-async function drain(
+async function drainPipe(
   shared: Shared,
   request: ScriptRequest,
   reader: PipeReader,
@@ -172,9 +136,9 @@ async function drain(
 ): Promise<boolean> {
   const forced = end.kind === 'timed_out' || end.kind === 'cancelled';
   if (forced) await killEscaped(shared, request);
-  if (await reader.drain(drainIdleMs, drainTotalMs)) return true;
+  if (await reader.drain(drain)) return true;
   if (!forced) await killEscaped(shared, request);
-  return reader.drain(drainIdleMs, drainIdleMs);
+  return reader.drain({ ...drain, readingMs: drain.idleMs });
 }
 
 /** Processes that left the group (`setsid`), by the attempt's name in their environment. */

@@ -1,2 +1,6 @@
-export { createChildProcessScripts, type ChildProcessScriptsOptions } from './child-process-script.ts';
+export {
+  createChildProcessScripts,
+  type ChildProcessScripts,
+  type ChildProcessScriptsOptions,
+} from './child-process-script.ts';
 export { killLeftovers, type LeftoverDeps, type Leftovers } from './leftovers.ts';

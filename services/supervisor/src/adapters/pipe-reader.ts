@@ -1,14 +1,23 @@
 import { Socket } from 'node:net';
 import type { Clock } from '@sluice/shared/lifecycle';
 
+/** How long the end of a pipe is waited for, where something that outlived the script may hold it open. Milliseconds. */
+export interface DrainLimits {
+  /** Without anything to read. */
+  readonly idleMs: number;
+  /** Of reading: what the script itself left in the pipe is read in a moment. */
+  readonly readingMs: number;
+  /** In all, also where the consumer takes its time. */
+  readonly totalMs: number;
+}
+
 /** Reads a pipe, one piece at a time. */
 export interface PipeReader {
   /**
    * Waits for the pipe's end, which comes when nobody has it open for writing any more.
-   * @param idleMs waits no longer than this without anything to read: something that outlived the script holds it open
    * @returns whether the end came
    */
-  drain(idleMs: number, totalMs: number): Promise<boolean>;
+  drain(limits: DrainLimits): Promise<boolean>;
   /** Stops reading; resolves when the descriptor is closed. @throws what the consumer threw */
   close(): Promise<void>;
 }
@@ -48,15 +57,18 @@ export function readPipe(
   socket.once('close', setClosed);
 
   return {
-    drain: async (idleMs, totalMs) => {
+    drain: async ({ idleMs, readingMs, totalMs }) => {
       const start = clock.monotonic();
       lastRead = start;
+      const tick = idleMs / 4;
+      let reading = 0;
       const { promise: tired, resolve: giveUp } = Promise.withResolvers<void>();
       const timer = setInterval(() => {
         const now = clock.monotonic();
+        if (!socket.isPaused()) reading += tick;
         const idle = !socket.isPaused() && now - lastRead >= idleMs;
-        if (idle || now - start >= totalMs) giveUp();
-      }, idleMs / 4);
+        if (idle || reading >= readingMs || now - start >= totalMs) giveUp();
+      }, tick);
       await Promise.race([closed, tired]);
       clearInterval(timer);
       return ended;

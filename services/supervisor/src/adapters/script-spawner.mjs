@@ -24,12 +24,21 @@ function signalGroup(child, signal) {
   }
 }
 
+/** Opening a FIFO for writing waits for a reader, for ever if that has just died: a reader of our own makes sure that there is one. */
+function openForWriting(path) {
+  const reader = openSync(path, constants.O_RDWR);
+  try {
+    return openSync(path, constants.O_WRONLY);
+  } finally {
+    closeSync(reader);
+  }
+}
+
 function start({ id, program, args, env, cwd, output }) {
   let fd;
   let child;
   try {
-    // Read-write, so that opening never waits for a reader that has died.
-    fd = openSync(output, constants.O_RDWR);
+    fd = openForWriting(output);
     child = spawn(program, args, { env, cwd, detached: true, stdio: ['ignore', fd, fd] });
   } catch (error) {
     say({ id, error: error.code ?? error.message });
@@ -45,8 +54,6 @@ function start({ id, program, args, env, cwd, output }) {
   say({ id, pid: child.pid });
   child.once('exit', (code, signal) => {
     running.delete(id);
-    // What the script left in its group would hold the output open and outlive its run.
-    signalGroup(child, 'SIGKILL');
     say({ id, code, signal });
   });
 }

@@ -25,7 +25,7 @@ export interface ScriptEnd {
 /** A script that was started. */
 export interface SpawnedScript {
   readonly pid: number;
-  /** When the script itself has ended; what it left in its group is killed by then. Rejects when it was lost. */
+  /** When the script itself has ended; what it left in its group is the caller's to end. Rejects when the helper died. */
   readonly ended: Promise<ScriptEnd>;
 }
 
@@ -49,7 +49,11 @@ interface Helper {
 }
 
 /** @param deps.idleMs milliseconds after which the helper process is let go while there is nothing to do; @default 10000 */
-export function createScriptSpawner(deps: { clock: Clock; log: Logger; idleMs?: number }): ScriptSpawner {
+export function createScriptSpawner(deps: {
+  clock: Clock;
+  log?: Logger | undefined;
+  idleMs?: number;
+}): ScriptSpawner {
   const state: { helper: Helper | undefined; nextId: number; idle: AbortController | undefined } = {
     helper: undefined,
     nextId: 1,
@@ -116,7 +120,7 @@ async function start(
   }
 }
 
-function startHelper(log: Logger, onGone: (helper: Helper) => void): Helper {
+function startHelper(log: Logger | undefined, onGone: (helper: Helper) => void): Helper {
   // Detached: a Ctrl-C at the terminal is for the server, which then ends its scripts in order.
   const child = spawn(process.execPath, ['--max-semi-space-size=1', '--max-old-space-size=64', program], {
     stdio: ['pipe', 'pipe', 'inherit'],
@@ -133,7 +137,7 @@ function startHelper(log: Logger, onGone: (helper: Helper) => void): Helper {
   const lose = (): void => {
     onGone(helper);
     if (scripts.size === 0) return;
-    log.error(
+    log?.error(
       { scripts: scripts.size, code: child.exitCode, signal: child.signalCode },
       'script helper ended',
     );
@@ -178,14 +182,16 @@ function settle(scripts: Map<number, Waiting>, line: string): void {
   }
 }
 
-/** EAGAIN and ENOMEM are the machine's state of the moment; the rest is wrong with what was asked. */
-function spawnError(code: string): AppError {
-  const temporary = ['EAGAIN', 'ENOMEM', 'EMFILE', 'ENFILE', 'ENXIO'].includes(code);
-  return new AppError(
-    temporary ? 'unavailable' : 'invalid_input',
-    `The script could not be started (${code}).`,
-    {
-      details: { code },
-    },
-  );
+/** EAGAIN and ENOMEM are the machine's state of the moment; the rest is wrong with what was asked, and passed on as it is. */
+function spawnError(code: string): Error {
+  const details = { code };
+  if (code === 'E2BIG') {
+    const message = 'The environment of the script is larger than this system allows.';
+    return new AppError('too_large', message, { details });
+  }
+  const message = `No process could be made for the script (${code}).`;
+  if (!['EAGAIN', 'ENOMEM', 'EMFILE', 'ENFILE', 'EBADF', 'ENXIO'].includes(code)) {
+    return Object.assign(new Error(message), { code });
+  }
+  return new AppError('unavailable', message, { details });
 }
