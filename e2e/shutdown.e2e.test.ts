@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -30,6 +31,12 @@ async function startPatientRun(): Promise<void> {
 async function starts(count: number): Promise<true | undefined> {
   const text = await readFile(join(data, 'started'), 'utf8').catch(() => '');
   return text.split('\n').length > count ? true : undefined;
+}
+
+/** A process that ended and that nobody has collected yet is not alive. */
+function isAlive(pid: number): boolean {
+  const { stdout } = spawnSync('ps', ['-o', 'stat=', '-p', `${pid}`], { encoding: 'utf8' });
+  return stdout.trim() !== '' && !stdout.startsWith('Z');
 }
 
 test('SIGTERM ends it in order, with code 0 and a last line', async () => {

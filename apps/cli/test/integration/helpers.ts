@@ -170,3 +170,29 @@ export function run(over: Record<string, unknown> = {}): Record<string, unknown>
     ...over,
   };
 }
+
+/** A bucket `b`; `answer` may take a request over by returning true. */
+export async function startBucket(
+  objects: Record<string, string> = {},
+  takeOver: (...args: Parameters<Answer>) => boolean = () => false,
+): Promise<FakeServer> {
+  const prefix = '/system/buckets/b/objects';
+  return await startServer((request, response) => {
+    if (takeOver(request, response)) return;
+    const url = new URL(request.url, 'http://x');
+    if (url.pathname === '/system/services')
+      json(response, [{ name: 'demo', input: [{ storage_provider: 'minio.default', path: 'b/in' }] }]);
+    else if (url.pathname === prefix) {
+      const begin = url.searchParams.get('prefix') ?? '';
+      const keys = Object.keys(objects).filter((key) => key.startsWith(begin));
+      json(response, { objects: keys.map((key) => ({ key, size: objects[key]?.length ?? 0 })) });
+    } else {
+      const key = decodeURIComponent(url.pathname.slice(prefix.length + 1));
+      const known = objects[key];
+      if (request.method === 'PUT') response.writeHead(201, { etag: '"e"' }).end();
+      else if (known === undefined) text(response, 'no such object', 404);
+      else if (request.method === 'DELETE') response.writeHead(204).end();
+      else text(response, known, 200, { 'content-length': String(known.length) });
+    }
+  });
+}

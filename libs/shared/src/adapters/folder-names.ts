@@ -80,7 +80,9 @@ export function createFolderNames(clock: Clock): FolderNames {
         known.usedAt = clock.monotonic();
         return known.names;
       }
-      const settled = clock.now() - Number(stats.mtimeMs) > settledMs;
+      // Both: programs that copy folders set an old mtime when they are done.
+      const changed = stats.ctimeMs > stats.mtimeMs ? stats.ctimeMs : stats.mtimeMs;
+      const settled = clock.now() - Number(changed) > settledMs;
       const names = await readNames(directory);
       if (names.length < worthKeeping) {
         remembered.delete(id);

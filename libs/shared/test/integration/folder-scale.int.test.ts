@@ -1,8 +1,11 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, unlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Directory } from '../../src/adapters/folder-directory.ts';
+import { createFolderNames } from '../../src/adapters/folder-names.ts';
 import { compareKeys } from '../../src/stores/index.ts';
 import { openFolderFixture, type FolderFixture } from './folder-fixture.ts';
 
@@ -76,23 +79,50 @@ describe('5,000 files', () => {
   });
 });
 
-describe('a folder of 30,000 files that keeps changing', () => {
-  it('is not read anew for each page', async () => {
-    mkdirSync(join(fixture.buckets, bucket, 'in'));
-    for (let at = 0; at < 30_000; at += 1) write(`in/${at}`);
-    const cost = async (limit: number): Promise<number> => {
-      const start = process.cpuUsage();
-      await pages(limit, (page) => {
-        write(`in/new-${limit}-${page % 5}`);
-      });
-      const { user, system } = process.cpuUsage(start);
-      return user + system;
+describe('names of a large folder', () => {
+  it('are read anew for each listing while it changes, not for each page', async () => {
+    const path = join(fixture.root, 'folder');
+    mkdirSync(path);
+    for (let at = 0; at < 300; at += 1) writeFileSync(join(path, `f${at}`), '');
+    let reads = 0;
+    let passed = 0;
+    const directory: Directory = {
+      get self() {
+        reads += 1;
+        return path;
+      },
+      path: (name) => join(path, name),
+      stat: async () => stat(path, { bigint: true }),
+      sync: async () => {},
+      release: async () => {},
     };
-    await cost(1000);
-    // With a read and a sort for each of the 300 pages this is some fifteen times as much.
-    const few = await cost(1000);
-    const many = await cost(100);
-    expect(many / few).toBeLessThan(5);
+    const names = createFolderNames({
+      now: () => Date.now() + passed,
+      monotonic: () => passed,
+      sleep: async () => new Promise(() => {}),
+    });
+    const read = async (resume?: string): Promise<{ reads: number; names: number }> => {
+      reads = 0;
+      const found = await names.read('id', directory, resume);
+      return { reads, names: found.length };
+    };
+    // It was changed within the last second: an equal time stamp proves nothing.
+    expect(await read()).toEqual({ reads: 1, names: 300 });
+    expect(await read()).toEqual({ reads: 1, names: 300 });
+    names.paused('id', 'f100');
+    writeFileSync(join(path, 'new'), '');
+    expect(await read('f100')).toEqual({ reads: 0, names: 300 });
+    expect(await read('f101')).toEqual({ reads: 1, names: 301 });
+    names.paused('id', 'f200');
+    passed += 11_000;
+    expect(await read('f200')).toEqual({ reads: 1, names: 301 });
+    // At rest for long enough that the time stamps tell.
+    expect(await read()).toEqual({ reads: 0, names: 301 });
+    writeFileSync(join(path, 'newer'), '');
+    expect(await read()).toEqual({ reads: 1, names: 302 });
+    expect(await read()).toEqual({ reads: 0, names: 302 });
+    utimesSync(path, 1000, 1000);
+    expect(await read()).toEqual({ reads: 1, names: 302 });
   });
 });
 

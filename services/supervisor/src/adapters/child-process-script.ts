@@ -65,6 +65,10 @@ async function run(shared: Shared, request: ScriptRequest): Promise<ScriptEnd> {
     const end = await supervise(shared, request, pid, exited);
     ended = await drainPipe(shared, request, reader, end);
     return end;
+  } catch (error) {
+    // The helper went away, perhaps between starting the script and saying so.
+    await killEscaped(shared, request);
+    throw error;
   } finally {
     // The reader closes its descriptor; without one that is left to do here.
     if (reader === undefined) closeSync(pipe.readFd);

@@ -11,7 +11,7 @@ import { outputTargets } from '../domain/outputs.ts';
 import { stopForScript } from '../domain/script-end.ts';
 import { createScriptCache } from '../files/script-cache.ts';
 import { makeWorkFolder, removeWorkFolder } from '../files/work-folder.ts';
-import type { AttemptContext, AttemptProgress, ScriptRunner } from '../ports.ts';
+import type { AttemptContext, AttemptProgress, ScriptEnd, ScriptRunner } from '../ports.ts';
 import { createAttemptLog, type AttemptLog } from './attempt-log.ts';
 import type { Attempt, SupervisorDeps } from './attempt.ts';
 import { defaultLimits, type SupervisorLimits } from './limits.ts';
@@ -137,19 +137,24 @@ async function runScript(
   const scriptPath = deps.scriptCache.ensure(text);
   log.line('DEBUG', `running the script in ${folder.root}`);
   const started = deps.clock.monotonic();
-  const end = await deps.scripts.run({
-    scriptPath,
-    // Stray files die with the run.
-    cwd: folder.root,
-    env,
-    timeoutMs: plan.timeout_ms,
-    signal: context.signal,
-    onStarted: () => {
-      attempt.scriptStarted = true;
-      attempt.progress({ phase: 'running' });
-    },
-    onOutput: async (chunk) => log.output(chunk),
-  });
+  let end: ScriptEnd;
+  try {
+    end = await deps.scripts.run({
+      scriptPath,
+      // Stray files die with the run.
+      cwd: folder.root,
+      env,
+      timeoutMs: plan.timeout_ms,
+      signal: context.signal,
+      onStarted: () => {
+        attempt.scriptStarted = true;
+        attempt.progress({ phase: 'running' });
+      },
+      onOutput: async (chunk) => log.output(chunk),
+    });
+  } catch (error) {
+    throw stopForRunner(error, attempt.scriptStarted);
+  }
   deps.metrics.phase('script', (deps.clock.monotonic() - started) / 1000);
   const stop = stopForScript(end, plan.timeout_ms, log.lastLines());
   attempt.exitCode = end.kind === 'exited' ? end.exitCode : stop?.exitCode;
@@ -157,18 +162,23 @@ async function runScript(
   log.line('DEBUG', 'the script ended with exit code 0');
 }
 
+/** A script that never had a process may be tried freely; one whose process went out of sight is a lost attempt. */
+function stopForRunner(error: unknown, started: boolean): unknown {
+  if (!isAppError(error, 'unavailable')) return error;
+  return started
+    ? new AttemptStop('script_lost', error.message, { result: 'lost', cause: error })
+    : new AttemptStop('script_not_started', error.message, { retryable: true, cause: error });
+}
+
 function throwIfCancelled(signal: AbortSignal): void {
   if (signal.aborted) throw new AttemptStop('cancelled', 'cancelled', { result: 'cancelled' });
 }
 
-/** Faults of the machine (a full disk, no process to be had) get a code and a verdict; bugs stay as they are. */
+/** Faults of the machine (a full disk, too large an environment) get a code and a verdict; bugs stay as they are. */
 function stopForMachine(error: unknown): unknown {
   const known = fromSystemError(error, 'prepare the run');
   if (isAppError(known, 'too_large')) {
     return new AttemptStop('environment_too_large', known.message, { cause: error });
-  }
-  if (isAppError(known, 'unavailable')) {
-    return new AttemptStop('script_not_started', known.message, { retryable: true, cause: error });
   }
   return stopForStore(known, 'internal_error', 'the run could not be prepared');
 }
@@ -183,7 +193,7 @@ function noteFailure(
   const code = outcome.failure?.code ?? outcome.result;
   // The last lines are in the log already: only the sentence goes there.
   const sentence = (outcome.failure?.message ?? code).split('; its last lines:\n', 1)[0] ?? code;
-  log.line(outcome.result === 'failed' ? 'ERROR' : 'WARNING', sentence);
+  log.line(outcome.result === 'failed' || outcome.result === 'lost' ? 'ERROR' : 'WARNING', sentence);
   const fields = { run_id: plan.run_id, attempt: plan.attempt, trace_id: traceIdOf(plan.traceparent) };
   if (code === 'internal_error') deps.log.error({ ...fields, err: error }, 'attempt broke');
 }

@@ -22,10 +22,11 @@ export type FailureCode =
   | 'store_unavailable'
   | 'storage_full'
   | 'script_not_started'
+  | 'script_lost'
   | 'internal_error';
 
 export interface StopOptions {
-  readonly result?: 'failed' | 'cancelled' | 'superseded';
+  readonly result?: 'failed' | 'cancelled' | 'superseded' | 'lost';
   readonly retryable?: boolean;
   readonly exitCode?: number;
   readonly cause?: unknown;
@@ -34,7 +35,7 @@ export interface StopOptions {
 /** The attempt is over, and not well: thrown by its steps, turned into the outcome in one place. */
 export class AttemptStop extends Error {
   readonly code: FailureCode;
-  readonly result: 'failed' | 'cancelled' | 'superseded';
+  readonly result: 'failed' | 'cancelled' | 'superseded' | 'lost';
   readonly retryable: boolean;
   readonly exitCode: number | undefined;
 

@@ -3,12 +3,16 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { systemClock } from '@sluice/shared/lifecycle';
-import { createChildProcessScripts, killLeftovers } from '../../src/adapters/index.ts';
-import type { ScriptEnd, ScriptRequest, ScriptRunner } from '../../src/index.ts';
+import {
+  createChildProcessScripts,
+  killLeftovers,
+  type ChildProcessScripts,
+} from '../../src/adapters/index.ts';
+import type { ScriptEnd, ScriptRequest } from '../../src/index.ts';
 import { tempFolder, until } from './support.ts';
 
 let dir: string;
-let scripts: ScriptRunner;
+let scripts: ChildProcessScripts;
 const instance = `int-${process.pid}`;
 let attempts = 0;
 
@@ -17,7 +21,10 @@ beforeEach(() => {
   mkdirSync(join(dir, 'cwd'));
   scripts = createChildProcessScripts({ clock: systemClock, pipeDir: join(dir, 'pipes'), graceMs: 300 });
 });
-afterEach(() => rmSync(dir, { recursive: true, force: true }));
+afterEach(async () => {
+  await scripts.stop();
+  rmSync(dir, { recursive: true, force: true });
+});
 
 interface Ran {
   readonly end: ScriptEnd;

@@ -38,7 +38,7 @@ export interface Harness {
   workDir(plan: AttemptPlan): string;
   plan(options?: PlanOptions): AttemptPlan;
   perform(options?: PlanOptions, context?: Partial<AttemptContext>): Promise<Performed>;
-  close(): void;
+  close(): Promise<void>;
 }
 
 const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
@@ -59,13 +59,12 @@ export function createHarness(
 ): Harness {
   const dir = tempFolder();
   const instance = `test-${dir.slice(-6)}`;
-  const scripts =
-    options.scripts ??
-    createChildProcessScripts({
-      clock: systemClock,
-      pipeDir: join(dir, 'pipes'),
-      graceMs: options.graceMs ?? 300,
-    });
+  const processes = createChildProcessScripts({
+    clock: systemClock,
+    pipeDir: join(dir, 'pipes'),
+    graceMs: options.graceMs ?? 300,
+  });
+  const scripts = options.scripts ?? processes;
   const supervisor = createSupervisor({
     objects,
     scripts,
@@ -98,7 +97,10 @@ export function createHarness(
       });
       return { outcome, log: Buffer.concat(log).toString(), phases };
     },
-    close: () => rmSync(dir, { recursive: true, force: true }),
+    close: async () => {
+      await processes.stop();
+      rmSync(dir, { recursive: true, force: true });
+    },
   };
 }
 
