@@ -34,6 +34,11 @@ export interface NotificationSource {
    * word of the others once they are. Absent: objects appear complete (S3).
    */
   ready?(objects: readonly ObjectInfo[]): Promise<readonly boolean[]>;
+  /**
+   * Objects that a listing found too young to be complete: the source gives word of each once it is. They may have been
+   * written just before their path was watched, so that nothing else would tell. Absent: they are left to the next listing.
+   */
+  expect?(objects: readonly ObjectInfo[]): void;
   stop(): Promise<void>;
 }
 

@@ -117,7 +117,7 @@ async function sendWithRetries(
   const isRepeatable = request.repeatable ?? request.method !== 'POST';
   let firstEnd: number | undefined;
   for (let count = 1; ; count += 1) {
-    const { reply, error, ending } = await tryOnce(deps, request, !isRepeatable);
+    const { reply, error, ending } = await tryOnce(deps, request, !isRepeatable, state.wasReached);
     if (reply !== undefined) state.wasReached = true;
     const now = deps.now();
     firstEnd ??= now;
@@ -140,7 +140,7 @@ interface Try {
   readonly ending?: Ending;
 }
 
-async function tryOnce(deps: ApiDeps, request: ApiRequest, once: boolean): Promise<Try> {
+async function tryOnce(deps: ApiDeps, request: ApiRequest, once: boolean, wasReached: boolean): Promise<Try> {
   try {
     const reply = await deps.transport.send({
       method: request.method,
@@ -154,7 +154,7 @@ async function tryOnce(deps: ApiDeps, request: ApiRequest, once: boolean): Promi
     return { reply, ending: { kind: 'status', status: reply.status, retryAfterSeconds } };
   } catch (error) {
     if (!(error instanceof TransportError)) throw error;
-    return { error: connectionError(deps.connection, error), ending: { kind: error.kind } };
+    return { error: connectionError(deps.connection, error, wasReached), ending: { kind: error.kind } };
   }
 }
 

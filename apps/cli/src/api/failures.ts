@@ -5,8 +5,15 @@ import type { Connection } from './connection.ts';
 import type { HttpReply } from './transport.ts';
 import type { TransportError } from './transport-error.ts';
 
-/** What to say when no answer came. */
-export function connectionError(connection: Connection, error: TransportError): CliError {
+/**
+ * What to say when no answer came.
+ * @param wasReached the server has answered before in this command
+ */
+export function connectionError(
+  connection: Connection,
+  error: TransportError,
+  wasReached: boolean,
+): CliError {
   const at = connection.url.href.replace(/\/$/, '');
   switch (error.kind) {
     case 'timeout':
@@ -24,7 +31,9 @@ export function connectionError(connection: Connection, error: TransportError): 
     case 'broken':
       return new CliError(exitCodes.unreachable, `The connection to ${at} broke: ${error.message}.`, {
         code: 'unreachable',
-        hint: 'Is that the address of a Sluice server?',
+        hint: wasReached
+          ? 'The server has just ended, or it refuses what was being sent (too large?): look at its log.'
+          : 'Is that the address of a Sluice server?',
         cause: error,
       });
     default:

@@ -23,6 +23,6 @@ export async function backfill(
     return exitCodes.ok;
   }
   await context.io.out(`${oneLine(textIn(answer, 'backfill_id') ?? '')}\n`);
-  await note(context, `Its runs appear in: sluice run list --service ${oneLine(service)}`);
+  await note(context, `Its runs appear in: sluice run list ${oneLine(service)}`);
   return exitCodes.ok;
 }

@@ -14,7 +14,6 @@ import { parseRemote } from '../files/remote-path.ts';
 import { note } from './say.ts';
 
 export interface ListOptions {
-  readonly service?: string;
   readonly state?: string;
   readonly input?: string;
   readonly limit: string;
@@ -23,9 +22,13 @@ export interface ListOptions {
 const maxListed = 1_000_000;
 const pageSize = 1000;
 
-export async function listRuns(context: Context, options: ListOptions): Promise<ExitCode> {
+export async function listRuns(
+  context: Context,
+  service: string | undefined,
+  options: ListOptions,
+): Promise<ExitCode> {
   const limit = parseCount(options.limit, '--limit', 1, maxListed);
-  const filter = filterOf(options);
+  const filter = filterOf(service, options);
   const { json } = context;
   if (json !== undefined) {
     await json.list('runs', async (add) => {
@@ -48,8 +51,8 @@ export async function listRuns(context: Context, options: ListOptions): Promise<
   return exitCodes.ok;
 }
 
-function filterOf(options: ListOptions): RunFilter {
-  const { service, state, input } = options;
+function filterOf(service: string | undefined, options: ListOptions): RunFilter {
+  const { state, input } = options;
   const object = input === undefined ? undefined : parseRemote(input);
   if (object?.key === '') throw usageError('--input has to name one object: BUCKET/PATH');
   return {

@@ -59,7 +59,7 @@ function defineRun(group: Command, run: RunCommand): void {
     .command('list')
     .alias('ls')
     .description('List runs, the newest first')
-    .option('--service <name>', 'only runs of this service')
+    .argument('[service]', 'only runs of this service')
     .option(
       '--state <states>',
       'only these, comma between them: queued, starting, running, succeeded, failed, cancelled, superseded',
@@ -67,8 +67,10 @@ function defineRun(group: Command, run: RunCommand): void {
     .option('--input <bucket/path>', 'only runs for this object')
     .option('--limit <n>', 'at most so many', '20')
     .addHelpText('after', examples(['sluice run list --state queued,running', 'what is to do']))
-    .action((options: ListOptions, command: Command) =>
-      run(command, async (context) => (await import('../commands/run.ts')).listRuns(context, options)),
+    .action((service: string | undefined, options: ListOptions, command: Command) =>
+      run(command, async (context) =>
+        (await import('../commands/run.ts')).listRuns(context, service, options),
+      ),
     );
   group
     .command('show')

@@ -140,9 +140,7 @@ describe('file put', () => {
         json(response, request.url === '/system/services' ? [] : { objects: [] });
         return;
       }
-      response
-        .writeHead(413, { 'content-type': 'text/plain', connection: 'close' })
-        .end('too large for this server');
+      response.writeHead(413, { 'content-type': 'text/plain' }).end('too large for this server');
     });
     servers.push(server);
     const ended = await cli(server, 'file', 'put', 'big', 'b/');

@@ -12,7 +12,12 @@ const chunkBytes = 256 * 1024;
  * it. Writing into the file does: the stream then fails with `precondition_failed`, since the bytes may be of two states.
  * @param what for messages: `read the object …`
  */
-export function fileBody(handle: FileHandle, stats: BigIntStats, what: string, signal: AbortSignal | undefined): Readable {
+export function fileBody(
+  handle: FileHandle,
+  stats: BigIntStats,
+  what: string,
+  signal: AbortSignal | undefined,
+): Readable {
   const size = Number(stats.size);
   let offset = 0;
   const next = async (): Promise<Buffer | null> => {

@@ -2,7 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { lstat, mkdir, opendir, rename, rmdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError, systemCode } from '../errors/index.ts';
-import { checkBucketName, isBucketName, SYSTEM_BUCKET, type BucketInfo, type ObjectStore } from '../stores/index.ts';
+import {
+  checkBucketName,
+  isBucketName,
+  SYSTEM_BUCKET,
+  type BucketInfo,
+  type ObjectStore,
+} from '../stores/index.ts';
 import type { Directories } from './folder-directory.ts';
 import { noBucket, readError, unlessCode, writeError } from './folder-errors.ts';
 import type { ObjectIndex } from './folder-index.ts';
@@ -18,7 +24,10 @@ export interface BucketDeps {
   readonly locks: KeyLocks;
 }
 
-type Buckets = Pick<ObjectStore, 'createBucket' | 'getBucket' | 'setBucketTags' | 'listBuckets' | 'deleteBucket'>;
+type Buckets = Pick<
+  ObjectStore,
+  'createBucket' | 'getBucket' | 'setBucketTags' | 'listBuckets' | 'deleteBucket'
+>;
 
 /** Buckets as the folders of one root; a folder made by hand is one as well. */
 export function createFolderBuckets(deps: BucketDeps): Buckets {
@@ -33,9 +42,13 @@ export function createFolderBuckets(deps: BucketDeps): Buckets {
       }),
     listBuckets: async ({ limit, cursor }) => {
       if (!Number.isInteger(limit) || limit < 1 || limit > 1000) {
-        throw new AppError('invalid_input', 'The limit must be a whole number from 1 to 1000.', { field: 'limit' });
+        throw new AppError('invalid_input', 'The limit must be a whole number from 1 to 1000.', {
+          field: 'limit',
+        });
       }
-      const names = (await bucketNames(roots.buckets)).filter((name) => cursor === undefined || name > cursor);
+      const names = (await bucketNames(roots.buckets)).filter(
+        (name) => cursor === undefined || name > cursor,
+      );
       const page = names.slice(0, limit);
       const infos = await mapLimited(page, 16, async (name) => describe(deps, name));
       const items = infos.filter((info) => info !== undefined);
@@ -54,7 +67,8 @@ async function bucketNames(root: string): Promise<string[]> {
   const names: string[] = [];
   try {
     for await (const entry of await opendir(root)) {
-      if (entry.isDirectory() && entry.name !== SYSTEM_BUCKET && isBucketName(entry.name)) names.push(entry.name);
+      if (entry.isDirectory() && entry.name !== SYSTEM_BUCKET && isBucketName(entry.name))
+        names.push(entry.name);
     }
   } catch (error) {
     throw readError(error, 'list the buckets');
@@ -80,9 +94,13 @@ async function createBucket(
   if (await bucketExists(roots, name)) return 'exists';
   const path = join(roots.buckets, name);
   if ((await unlessCode(['ENOENT'], async () => lstat(path))) !== undefined) {
-    throw new AppError('conflict', `The bucket "${name}" cannot be made: its folder's name is taken by a link or a file.`, {
-      field: 'bucket',
-    });
+    throw new AppError(
+      'conflict',
+      `The bucket "${name}" cannot be made: its folder's name is taken by a link or a file.`,
+      {
+        field: 'bucket',
+      },
+    );
   }
   // First, so that a crash in between leaves no bucket without its owner.
   await index.setTags(name, tags);
@@ -111,9 +129,13 @@ async function discardBucket(deps: BucketDeps, name: string): Promise<string> {
     if (code === 'ENOENT') throw noBucket(name);
     await index.setTags(name, tags);
     if (code !== 'EBUSY' && code !== 'EXDEV') throw writeError(error, `delete the bucket "${name}"`);
-    throw new AppError('conflict', `The bucket "${name}" cannot be deleted: its folder is a mount point. Unmount it first.`, {
-      cause: error,
-    });
+    throw new AppError(
+      'conflict',
+      `The bucket "${name}" cannot be deleted: its folder is a mount point. Unmount it first.`,
+      {
+        cause: error,
+      },
+    );
   }
   await index.removeBucket(name);
   return trash;
@@ -121,7 +143,8 @@ async function discardBucket(deps: BucketDeps, name: string): Promise<string> {
 
 async function syncRoot({ directories, roots }: BucketDeps): Promise<void> {
   const directory = await directories.open(roots.buckets, []);
-  if (typeof directory === 'string') throw new AppError('unavailable', `The folder ${roots.buckets} is gone.`);
+  if (typeof directory === 'string')
+    throw new AppError('unavailable', `The folder ${roots.buckets} is gone.`);
   try {
     await directory.sync();
   } finally {

@@ -48,7 +48,8 @@ function directoriesWith(clock: Clock, anchor: Anchor): Directories {
     return shared(path, async () => openVerified(path, path, anchor));
   };
   const child = async (parent: Directory, name: string | Buffer): Promise<Opened> => {
-    const path = typeof name === 'string' ? parent.path(name) : Buffer.concat([Buffer.from(parent.path('')), name]);
+    const path =
+      typeof name === 'string' ? parent.path(name) : Buffer.concat([Buffer.from(parent.path('')), name]);
     // Below a descriptor only the last part could be a link, and `flags` refuse that.
     return openVerified(path, anchor === 'descriptor' ? undefined : path.toString(), anchor);
   };
@@ -72,7 +73,9 @@ async function chooseAnchor(): Promise<Anchor> {
   if (process.platform !== 'linux') return 'path';
   const handle = await open('/', flags);
   try {
-    const shown = await unlessCode(['ENOENT', 'EACCES', 'EPERM'], async () => readlink(`/proc/self/fd/${handle.fd}`));
+    const shown = await unlessCode(['ENOENT', 'EACCES', 'EPERM'], async () =>
+      readlink(`/proc/self/fd/${handle.fd}`),
+    );
     return shown === '/' ? 'descriptor' : 'path';
   } finally {
     await handle.close();
@@ -80,7 +83,11 @@ async function chooseAnchor(): Promise<Anchor> {
 }
 
 /** @param expected the path that the opened folder must have; undefined where that is certain */
-async function openVerified(path: string | Buffer, expected: string | undefined, anchor: Anchor): Promise<Opened> {
+async function openVerified(
+  path: string | Buffer,
+  expected: string | undefined,
+  anchor: Anchor,
+): Promise<Opened> {
   // A second look, since a folder that is moved by hand just now is neither absent nor a link.
   for (let round = 1; ; round += 1) {
     const handle = await openFolder(path);
@@ -126,7 +133,9 @@ function directoryOf(handle: FileHandle, self: string): Directory {
     path: (name) => `${self}/${name}`,
     stat: async () => handle.stat({ bigint: true }),
     // Some network and FUSE file systems have no fsync of folders; there is nothing more that can be done on them.
-    sync: shareCalls(async () => unlessCode(['EINVAL', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP'], async () => handle.sync())),
+    sync: shareCalls(async () =>
+      unlessCode(['EINVAL', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP'], async () => handle.sync()),
+    ),
     release: async () => handle.close(),
   };
 }
@@ -142,10 +151,12 @@ function shareCalls(call: () => Promise<void>): () => Promise<void> {
       });
       return running;
     }
-    next ??= running.then(undefined, () => {}).then(async () => {
-      next = undefined;
-      return start();
-    });
+    next ??= running
+      .then(undefined, () => {})
+      .then(async () => {
+        next = undefined;
+        return start();
+      });
     return next;
   };
   return start;

@@ -32,7 +32,10 @@ export function readError(error: unknown, what: string): unknown {
 function diskError(error: unknown, what: string): unknown {
   const code = systemCode(error);
   if (!isAppError(error) && (code === 'EIO' || code === 'ESTALE' || code === 'ENOTCONN')) {
-    return new AppError('unavailable', `Cannot ${what}: the disk failed (${code}).`, { cause: error, details: { code } });
+    return new AppError('unavailable', `Cannot ${what}: the disk failed (${code}).`, {
+      cause: error,
+      details: { code },
+    });
   }
   return fromSystemError(error, what);
 }
@@ -42,15 +45,23 @@ export function noBucket(bucket: string): AppError {
 }
 
 export function noObject(bucket: string, key: string): AppError {
-  return new AppError('not_found', `There is no ${objectName(bucket, key).slice('the '.length)}.`, { field: 'key' });
+  return new AppError('not_found', `There is no ${objectName(bucket, key).slice('the '.length)}.`, {
+    field: 'key',
+  });
 }
 
 export function preconditionFailed(bucket: string, key: string): AppError {
-  return new AppError('precondition_failed', `${objectName(bucket, key).replace('the', 'The')} is not in the state that was asked for.`);
+  return new AppError(
+    'precondition_failed',
+    `${objectName(bucket, key).replace('the', 'The')} is not in the state that was asked for.`,
+  );
 }
 
 /** Runs `work`; a system error among `codes` gives undefined, others pass through. */
-export async function unlessCode<T>(codes: readonly string[], work: () => Promise<T>): Promise<T | undefined> {
+export async function unlessCode<T>(
+  codes: readonly string[],
+  work: () => Promise<T>,
+): Promise<T | undefined> {
   try {
     return await work();
   } catch (error) {

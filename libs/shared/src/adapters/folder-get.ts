@@ -9,13 +9,19 @@ import { objectPlace, openForReading, type ObjectPlace } from './folder-place.ts
 import type { FolderParts } from './folder-remove.ts';
 
 /** The store's `head`. */
-export async function headObject(parts: FolderParts, bucket: string, key: string): Promise<ObjectHead | undefined> {
+export async function headObject(
+  parts: FolderParts,
+  bucket: string,
+  key: string,
+): Promise<ObjectHead | undefined> {
   const place = objectPlace(parts.roots, bucket, key);
   try {
     const directory = await openForReading(parts.directories, parts.roots, place);
     if (directory === undefined) return undefined;
     try {
-      const stats = await unlessCode(['ENOENT'], async () => lstat(directory.path(place.name), { bigint: true }));
+      const stats = await unlessCode(['ENOENT'], async () =>
+        lstat(directory.path(place.name), { bigint: true }),
+      );
       const fits = isMarker(place) ? stats?.isDirectory() : stats?.isFile();
       if (stats === undefined || fits !== true) return undefined;
       return await withRecord(parts, infoOf(bucket, key, stats));

@@ -59,7 +59,10 @@ export function createSqliteObjectIndex(database: Database): ObjectIndex {
       });
     },
     removeKey: async (bucket, key) => {
-      if (database.read(() => database.prepare<{ found: number }>(texts.hasKey).get(bucket, key)) === undefined) return;
+      if (
+        database.read(() => database.prepare<{ found: number }>(texts.hasKey).get(bucket, key)) === undefined
+      )
+        return;
       await database.write(() => database.prepare(texts.removeKey).run(bucket, key));
     },
     removeState: async ({ bucket, key, identity }) => {

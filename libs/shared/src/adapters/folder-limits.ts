@@ -38,7 +38,9 @@ export function createKeyLocks(maxWaiting: number): KeyLocks {
     run: async (key, work) => {
       const lock = held.get(key) ?? { tail: Promise.resolve(), count: 0 };
       if (lock.count > maxWaiting) {
-        throw new AppError('limit_reached', 'Too many writes to one object wait for each other.', { retryAfterSeconds: 1 });
+        throw new AppError('limit_reached', 'Too many writes to one object wait for each other.', {
+          retryAfterSeconds: 1,
+        });
       }
       held.set(key, lock);
       const { promise, resolve: release } = Promise.withResolvers<void>();

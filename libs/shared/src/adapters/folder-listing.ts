@@ -13,11 +13,15 @@ interface Query {
 const usagePage = 256;
 
 /** The store's `list` and `usage`. */
-export function createListing(deps: WalkDeps & { readonly roots: Roots }): Pick<ObjectStore, 'list' | 'usage'> {
+export function createListing(
+  deps: WalkDeps & { readonly roots: Roots },
+): Pick<ObjectStore, 'list' | 'usage'> {
   return {
     list: async (bucket, { prefix, after, limit }) => {
       if (!Number.isInteger(limit) || limit < 1 || limit > 1000) {
-        throw new AppError('invalid_input', 'The limit must be a whole number from 1 to 1000.', { field: 'limit' });
+        throw new AppError('invalid_input', 'The limit must be a whole number from 1 to 1000.', {
+          field: 'limit',
+        });
       }
       const page = await walkOver(deps, { bucket, prefix, after }, async (walk) => takePage(walk, limit));
       return page ?? { objects: [] };
@@ -63,7 +67,10 @@ async function walkOver<T>(
   }
 }
 
-async function takePage(walk: Walk, limit: number): Promise<{ objects: readonly ObjectInfo[]; next?: string }> {
+async function takePage(
+  walk: Walk,
+  limit: number,
+): Promise<{ objects: readonly ObjectInfo[]; next?: string }> {
   const objects: ObjectInfo[] = [];
   // One more than asked for tells whether this is the last page.
   while (objects.length <= limit) {
@@ -78,7 +85,10 @@ async function takePage(walk: Walk, limit: number): Promise<{ objects: readonly 
   return { objects: page, next };
 }
 
-async function count(walk: Walk, limit: number): Promise<{ bytes: number; objects: number; complete: boolean }> {
+async function count(
+  walk: Walk,
+  limit: number,
+): Promise<{ bytes: number; objects: number; complete: boolean }> {
   let bytes = 0;
   let objects = 0;
   for (;;) {

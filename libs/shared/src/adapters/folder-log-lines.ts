@@ -14,8 +14,8 @@ export interface LogLine {
 export interface LineSplitter {
   /** The lines that are complete with this chunk. */
   push(chunk: Uint8Array, at: number): LogLine[];
-  /** What is left without an end; the splitter is empty afterwards. */
-  end(): LogLine | undefined;
+  /** What is left without an end, none or one; the splitter is empty afterwards. */
+  end(): readonly LogLine[];
 }
 
 export function createLineSplitter(): LineSplitter {
@@ -36,10 +36,10 @@ export function createLineSplitter(): LineSplitter {
       return lines;
     },
     end: () => {
-      if (rest === '') return undefined;
+      if (rest === '') return [];
       const line = { at: restAt, text: rest, ended: false };
       rest = '';
-      return line;
+      return [line];
     },
   };
 }
@@ -97,23 +97,34 @@ export function createLogTail(limit: number): LogTail {
   let size = 0;
   let cut = false;
   const drop = (): void => {
-    for (let entry = entries[first]; entry !== undefined && size - entry.data.length >= limit; entry = entries[first]) {
+    for (
+      let entry = entries[first];
+      entry !== undefined && size - entry.data.length >= limit;
+      entry = entries[first]
+    ) {
       size -= entry.data.length;
       first += 1;
       cut = true;
     }
-    if (first > 256) {
+    if (first > 256 && first > entries.length / 2) {
       entries = entries.slice(first);
       first = 0;
     }
   };
   return {
     push: (chunk, at) => {
-      const keep = chunk.length > limit ? chunk.subarray(chunk.length - limit) : chunk;
-      cut ||= keep.length < chunk.length;
+      let keep = chunk;
+      if (chunk.length > limit) {
+        keep = chunk.subarray(chunk.length - limit);
+        entries = [];
+        first = 0;
+        size = 0;
+        cut = true;
+      }
       const last = entries.at(-1);
       // A script that prints byte by byte would else cost an entry a byte.
-      if (last?.at === at && last.data.length + keep.length <= 4096) last.data = Buffer.concat([last.data, keep]);
+      if (last?.at === at && last.data.length + keep.length <= 4096)
+        last.data = Buffer.concat([last.data, keep]);
       else entries.push({ at, data: Buffer.from(keep) });
       size += keep.length;
       drop();
@@ -129,8 +140,7 @@ function lastLines(
 ): { lines: string[]; bytes: number } {
   const splitter = createLineSplitter();
   const all = entries.flatMap((entry) => splitter.push(entry.data, entry.at));
-  const end = splitter.end();
-  if (end !== undefined) all.push(end);
+  all.push(...splitter.end());
   // The first one lacks its beginning.
   if (cut && all.length > 1) all.shift();
   const format = createLineFormat();

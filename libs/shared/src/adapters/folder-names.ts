@@ -76,7 +76,11 @@ export function createFolderNames(clock: Clock): FolderNames {
       const stats = await directory.stat();
       const stamp = `${stats.mtimeNs}-${stats.ctimeNs}`;
       const known = remembered.get(id);
-      if (known !== undefined && known.inode === stats.ino && isFresh(known, stamp, resume, clock.monotonic())) {
+      if (
+        known !== undefined &&
+        known.inode === stats.ino &&
+        isFresh(known, stamp, resume, clock.monotonic())
+      ) {
         known.usedAt = clock.monotonic();
         return known.names;
       }

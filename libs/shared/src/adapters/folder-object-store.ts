@@ -61,7 +61,11 @@ const maxWaiting = 1000;
  */
 export async function createFolderObjectStore(deps: FolderObjectStoreDeps): Promise<FolderObjectStore> {
   const { index, clock, log } = deps;
-  const roots = await prepareRoots({ buckets: deps.bucketsRoot, system: deps.systemRoot, temp: deps.tempRoot });
+  const roots = await prepareRoots({
+    buckets: deps.bucketsRoot,
+    system: deps.systemRoot,
+    temp: deps.tempRoot,
+  });
   const directories = await createDirectories(clock);
   const parts: FolderParts = { roots, directories, index, locks: createKeyLocks(maxWaiting) };
   const temp = createTempFiles(roots.temp);
@@ -77,7 +81,8 @@ export async function createFolderObjectStore(deps: FolderObjectStoreDeps): Prom
     get: async (bucket, key, options = {}) => getObject(parts, { bucket, key }, options),
     put: async (bucket, key, body, options = {}) => {
       const info = await putObject({ ...parts, temp }, { bucket, key }, body, options);
-      if (bucket !== SYSTEM_BUCKET && !key.endsWith('/')) for (const listener of listeners) listener({ info });
+      if (bucket !== SYSTEM_BUCKET && !key.endsWith('/'))
+        for (const listener of listeners) listener({ info });
       return info;
     },
     remove: async (bucket, key) => removeObject(parts, bucket, key),

@@ -68,7 +68,11 @@ export async function openForReading(
  * The folder of an object that is to be written, made where it does not exist.
  * @throws AppError `not_found` for the bucket, `invalid_input` where a part of the key is no folder
  */
-export async function openForWriting(directories: Directories, roots: Roots, place: ObjectPlace): Promise<Directory> {
+export async function openForWriting(
+  directories: Directories,
+  roots: Roots,
+  place: ObjectPlace,
+): Promise<Directory> {
   const opened = await directories.make(place.root, place.parts, place.given);
   if (typeof opened !== 'string') return opened;
   await refuse(roots, place, opened);
@@ -93,5 +97,7 @@ export async function openBeforeWriting(
 async function refuse(roots: Roots, place: ObjectPlace, opened: 'absent' | 'blocked'): Promise<void> {
   if (!(await bucketExists(roots, place.bucket))) throw noBucket(place.bucket);
   if (opened === 'absent') return;
-  throw new AppError('invalid_input', 'A folder of the object key is a file or a link in this bucket.', { field: 'key' });
+  throw new AppError('invalid_input', 'A folder of the object key is a file or a link in this bucket.', {
+    field: 'key',
+  });
 }

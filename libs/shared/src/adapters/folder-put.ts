@@ -8,7 +8,13 @@ import { noObject, objectName, preconditionFailed, unlessCode, writeError } from
 import { defaultContentType, identityOf, infoOf } from './folder-identity.ts';
 import type { ObjectIndex } from './folder-index.ts';
 import type { KeyLocks } from './folder-limits.ts';
-import { objectPlace, openBeforeWriting, openForWriting, type ObjectPlace, type Roots } from './folder-place.ts';
+import {
+  objectPlace,
+  openBeforeWriting,
+  openForWriting,
+  type ObjectPlace,
+  type Roots,
+} from './folder-place.ts';
 import type { TempFile, TempFiles } from './folder-temp.ts';
 
 export interface PutDeps {
@@ -56,7 +62,12 @@ async function checkBefore(deps: PutDeps, place: ObjectPlace, conditions: Condit
   }
 }
 
-async function commit(deps: PutDeps, place: ObjectPlace, file: TempFile, options: PutOptions): Promise<ObjectHead> {
+async function commit(
+  deps: PutDeps,
+  place: ObjectPlace,
+  file: TempFile,
+  options: PutOptions,
+): Promise<ObjectHead> {
   return deps.locks.run(`${place.bucket}/${place.key}`, async () => {
     for (let tries = 1; ; tries += 1) {
       const directory = await openForWriting(deps.directories, deps.roots, place);
@@ -76,9 +87,13 @@ async function commit(deps: PutDeps, place: ObjectPlace, file: TempFile, options
 }
 
 function vanished(cause: unknown): AppError {
-  return new AppError('unavailable', 'The folder or the temporary file was removed while the object was written.', {
-    cause,
-  });
+  return new AppError(
+    'unavailable',
+    'The folder or the temporary file was removed while the object was written.',
+    {
+      cause,
+    },
+  );
 }
 
 async function moveInto(
@@ -126,8 +141,14 @@ async function lookAt(directory: Directory, name: string): Promise<BigIntStats |
 
 function checkTarget(current: BigIntStats | undefined): void {
   if (current === undefined || current.isFile()) return;
-  const is = current.isDirectory() ? 'a folder' : current.isSymbolicLink() ? 'a link' : 'something that is no file';
-  throw new AppError('invalid_input', `The object key is the name of ${is} in this bucket.`, { field: 'key' });
+  const is = current.isDirectory()
+    ? 'a folder'
+    : current.isSymbolicLink()
+      ? 'a link'
+      : 'something that is no file';
+  throw new AppError('invalid_input', `The object key is the name of ${is} in this bucket.`, {
+    field: 'key',
+  });
 }
 
 function checkConditions(place: ObjectPlace, current: BigIntStats | undefined, conditions: Conditions): void {
@@ -149,9 +170,13 @@ async function putMarker(
     throw new AppError('invalid_input', 'A folder marker cannot have metadata.', { field: 'metadata' });
   }
   if ((options.size ?? 0) !== 0 || !(await isEmpty(body))) {
-    throw new AppError('invalid_input', 'A key that ends with a slash is a folder marker and takes no bytes.', {
-      field: 'key',
-    });
+    throw new AppError(
+      'invalid_input',
+      'A key that ends with a slash is a folder marker and takes no bytes.',
+      {
+        field: 'key',
+      },
+    );
   }
   return deps.locks.run(`${place.bucket}/${place.key}`, async () => {
     const directory = await openForWriting(deps.directories, deps.roots, place);
@@ -163,9 +188,15 @@ async function putMarker(
       const stats = await lookAt(directory, place.name);
       if (stats === undefined) throw noObject(place.bucket, place.key);
       if (!stats.isDirectory()) {
-        throw new AppError('invalid_input', 'The folder marker has the name of a file in this bucket.', { field: 'key' });
+        throw new AppError('invalid_input', 'The folder marker has the name of a file in this bucket.', {
+          field: 'key',
+        });
       }
-      return { ...infoOf(place.bucket, place.key, stats), contentType: defaultContentType(place.key), metadata: {} };
+      return {
+        ...infoOf(place.bucket, place.key, stats),
+        contentType: defaultContentType(place.key),
+        metadata: {},
+      };
     } finally {
       await directory.release();
     }

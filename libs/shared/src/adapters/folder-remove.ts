@@ -78,7 +78,9 @@ async function isThere(parts: FolderParts, ref: ObjectStateRef): Promise<boolean
     const directory = await openForReading(parts.directories, parts.roots, place);
     if (directory === undefined) return false;
     try {
-      const stats = await unlessCode(['ENOENT'], async () => lstat(directory.path(place.name), { bigint: true }));
+      const stats = await unlessCode(['ENOENT'], async () =>
+        lstat(directory.path(place.name), { bigint: true }),
+      );
       return stats?.isFile() === true && identityOf(stats) === ref.identity;
     } finally {
       await directory.release();

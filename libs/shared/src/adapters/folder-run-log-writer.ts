@@ -35,8 +35,8 @@ export interface RunLogWriterDeps {
 type Gap = { readonly reason: 'limit' } | { readonly reason: 'error'; readonly error: unknown };
 
 interface State {
-  /** Lines in stored form that wait, with the bytes of output that each stands for. */
-  pending: { readonly text: string; readonly output: number }[];
+  /** Lines that wait, with their stored form. */
+  pending: { readonly text: string; readonly line: LogLine }[];
   pendingStored: number;
   /** Bytes of output that came. */
   output: number;
@@ -59,11 +59,19 @@ interface State {
  */
 export function createRunLogWriter(deps: RunLogWriterDeps): FolderLogWriter {
   const state: State = {
-    pending: [], pendingStored: 0, output: 0, kept: 0, stored: 0,
-    gap: undefined, mend: '', file: undefined, closed: false, discarded: false,
+    pending: [],
+    pendingStored: 0,
+    output: 0,
+    kept: 0,
+    stored: 0,
+    gap: undefined,
+    mend: '',
+    file: undefined,
+    closed: false,
+    discarded: false,
   };
   const splitter = createLineSplitter();
-  const take = createTaker(state, deps.maxBytes);
+  const takeAll = createTaker(state, deps.maxBytes);
   let queue = Promise.resolve();
   const flush = async (): Promise<void> => {
     queue = queue.then(async () => writePending(state, deps));
@@ -77,10 +85,10 @@ export function createRunLogWriter(deps: RunLogWriterDeps): FolderLogWriter {
       state.output += chunk.length;
       const at = deps.clock.now();
       if (state.gap === undefined) {
-        for (const line of splitter.push(chunk, at)) take(line);
+        takeAll(splitter.push(chunk, at));
       } else {
         // Past the limit lines are not looked at any more: a script may well print gigabytes.
-        moveRest(splitter.end(), state.gap);
+        takeAll(splitter.end());
         state.gap.tail.push(chunk, at);
       }
       if (state.pendingStored >= bufferBytes) await flush();
@@ -89,8 +97,7 @@ export function createRunLogWriter(deps: RunLogWriterDeps): FolderLogWriter {
     close: async () => {
       if (!state.closed) {
         state.closed = true;
-        const last = splitter.end();
-        if (last !== undefined) take(last);
+        takeAll(splitter.end());
         queue = queue.then(async () => finish(state, deps));
       }
       await queue;
@@ -107,26 +114,36 @@ export function createRunLogWriter(deps: RunLogWriterDeps): FolderLogWriter {
 }
 
 /** Takes lines while they fit; the first that does not, and all behind it, go to the tail. */
-function createTaker(state: State, maxBytes: number): (line: LogLine) => void {
+function createTaker(state: State, maxBytes: number): (lines: readonly LogLine[]) => void {
   const format = createLineFormat();
-  return (line) => {
-    if (state.gap === undefined) {
-      const text = format(line);
-      if (state.stored + text.length <= maxBytes) {
-        state.pending.push({ text, output: outputBytes(line) });
-        state.pendingStored += text.length;
-        state.stored += text.length;
+  return (lines) => {
+    for (const [at, line] of lines.entries()) {
+      if (state.gap !== undefined) {
+        pushToTail(lines.slice(at), state.gap.tail);
         return;
       }
-      state.gap = { why: { reason: 'limit' }, tail: createLogTail(tailBytes) };
+      const text = format(line);
+      if (state.stored + text.length > maxBytes) {
+        state.gap = { why: { reason: 'limit' }, tail: createLogTail(tailBytes) };
+        pushToTail(lines.slice(at), state.gap.tail);
+        return;
+      }
+      state.pending.push({ text, line });
+      state.pendingStored += text.length;
+      state.stored += text.length;
     }
-    moveRest(line, state.gap);
   };
 }
 
-function moveRest(line: LogLine | undefined, gap: { readonly tail: LogTail }): void {
-  if (line === undefined) return;
-  gap.tail.push(Buffer.from(line.ended ? `${line.text}\n` : line.text, 'latin1'), line.at);
+/** Lines of one time go in one piece: there may be a great many. */
+function pushToTail(lines: readonly LogLine[], tail: LogTail): void {
+  let piece: string[] = [];
+  for (const [at, line] of lines.entries()) {
+    piece.push(line.ended ? `${line.text}\n` : line.text);
+    if (lines[at + 1]?.at === line.at) continue;
+    tail.push(Buffer.from(piece.join(''), 'latin1'), line.at);
+    piece = [];
+  }
 }
 
 async function writePending(state: State, deps: RunLogWriterDeps): Promise<void> {
@@ -136,15 +153,21 @@ async function writePending(state: State, deps: RunLogWriterDeps): Promise<void>
   state.pendingStored = 0;
   const { written, error } = await append(state, deps, lines.map((line) => line.text).join(''));
   let end = 0;
-  for (const line of lines) {
-    end += line.text.length;
+  let stored = 0;
+  for (const { text, line } of lines) {
+    end += text.length;
     if (end > written) break;
-    state.kept += line.output;
+    state.kept += outputBytes(line);
+    stored += 1;
   }
-  // The run goes on without its log; what comes from here on is kept as a tail for the end, when there may be room.
-  if (error !== undefined) {
-    state.gap = { why: { reason: 'error', error }, tail: state.gap?.tail ?? createLogTail(tailBytes) };
-  }
+  if (error === undefined) return;
+  // The run goes on without its log; the last lines are kept for its end, when there may be room again.
+  const tail = createLogTail(tailBytes);
+  const rest = [...lines.slice(stored), ...state.pending].map(({ line }) => line);
+  state.pending = [];
+  state.pendingStored = 0;
+  pushToTail(rest, tail);
+  state.gap = { why: { reason: 'error', error }, tail: state.gap?.tail ?? tail };
 }
 
 /** The end of an attempt: what waits, then the gap and the lines behind it. */
@@ -166,7 +189,9 @@ async function writeGap(state: State, deps: RunLogWriterDeps, gap: NonNullable<S
   const left = state.output - state.kept - bytes;
   const notice = createLineFormat()({
     at: deps.clock.now(),
-    text: Buffer.from(`[sluice] ${left} bytes of output are left out here: ${reasonText(gap.why, deps.maxBytes)}.`).toString('latin1'),
+    text: Buffer.from(
+      `[sluice] ${left} bytes of output are left out here: ${reasonText(gap.why, deps.maxBytes)}.`,
+    ).toString('latin1'),
     ended: true,
   });
   const { error } = await append(state, deps, `${left > 0 ? notice : ''}${lines.join('')}`);
@@ -175,7 +200,8 @@ async function writeGap(state: State, deps: RunLogWriterDeps, gap: NonNullable<S
 }
 
 function reasonText(why: Gap, maxBytes: number): string {
-  if (why.reason === 'limit') return `the log of one attempt keeps its first ${maxBytes} bytes and its last lines`;
+  if (why.reason === 'limit')
+    return `the log of one attempt keeps its first ${maxBytes} bytes and its last lines`;
   const code = systemCode(why.error);
   if (code === 'ENOSPC' || code === 'EDQUOT') return 'the disk was full';
   return `the log could not be written (${code ?? 'unknown reason'})`;

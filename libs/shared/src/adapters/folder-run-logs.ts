@@ -79,7 +79,10 @@ function withForget(writer: FolderLogWriter, forget: () => void): RunLogWriter {
 }
 
 /** One timer for all writers: a follower sees a line a quarter of a second after it was printed, at the latest. */
-function createTicker(clock: Clock): { add(writer: FolderLogWriter): void; remove(writer: FolderLogWriter): void } {
+function createTicker(clock: Clock): {
+  add(writer: FolderLogWriter): void;
+  remove(writer: FolderLogWriter): void;
+} {
   const dirty = new Set<FolderLogWriter>();
   let ticking = false;
   const tick = async (): Promise<void> => {
@@ -111,7 +114,9 @@ function pathOf(root: string, ref: RunLogRef): string {
 }
 
 function badName(field: string, what: string): AppError {
-  return new AppError('invalid_input', `The ${what} has characters that a log's file name cannot have.`, { field });
+  return new AppError('invalid_input', `The ${what} has characters that a log's file name cannot have.`, {
+    field,
+  });
 }
 
 function checkRange(query: { offset: number; limit: number }): void {
@@ -145,7 +150,8 @@ async function openLog(path: string): Promise<{ file: FileHandle; cut: boolean }
 async function lacksEnd(file: FileHandle): Promise<boolean> {
   try {
     const stats = await file.stat();
-    if (!stats.isFile()) throw new AppError('unavailable', "The log's file name is taken by something that is no file.");
+    if (!stats.isFile())
+      throw new AppError('unavailable', "The log's file name is taken by something that is no file.");
     if (stats.size === 0) return false;
     const { buffer } = await file.read(Buffer.alloc(1), 0, 1, stats.size - 1);
     return buffer[0] !== 0x0a;

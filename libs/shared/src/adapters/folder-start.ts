@@ -1,5 +1,17 @@
 import { constants } from 'node:fs';
-import { access, lstat, mkdir, open, opendir, readdir, realpath, rename, rm, unlink, utimes } from 'node:fs/promises';
+import {
+  access,
+  lstat,
+  mkdir,
+  open,
+  opendir,
+  readdir,
+  realpath,
+  rename,
+  rm,
+  unlink,
+  utimes,
+} from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AppError, messageOf, systemCode } from '../errors/index.ts';
 import type { Clock } from '../lifecycle/index.ts';
@@ -38,7 +50,11 @@ async function prepareRoot(path: string): Promise<string> {
     return real;
   } catch (error) {
     if (['ENOTDIR', 'EEXIST'].includes(systemCode(error) ?? '')) {
-      throw new AppError('unavailable', `Cannot use the folder ${path}: it, or a part of its path, is not a folder.`, { cause: error });
+      throw new AppError(
+        'unavailable',
+        `Cannot use the folder ${path}: it, or a part of its path, is not a folder.`,
+        { cause: error },
+      );
     }
     throw writeError(error, `use the folder ${path}`);
   }

@@ -19,7 +19,11 @@ export interface TempFiles {
    * Writes a body; `use` then moves the file into place. When anything fails, the file is removed.
    * @throws AppError `invalid_input` for a body of another size than announced, `cancelled` when the signal or the body broke off
    */
-  withBody<T>(body: Readable | Uint8Array, options: PutOptions, use: (file: TempFile) => Promise<T>): Promise<T>;
+  withBody<T>(
+    body: Readable | Uint8Array,
+    options: PutOptions,
+    use: (file: TempFile) => Promise<T>,
+  ): Promise<T>;
 }
 
 /** Names of files that a start may remove. */
@@ -77,17 +81,24 @@ function createStamps(): { settle(handle: FileHandle): Promise<BigIntStats> } {
   };
 }
 
-async function writeBody(handle: FileHandle, body: Readable | Uint8Array, options: PutOptions): Promise<void> {
-  const size = body instanceof Uint8Array ? await writeBytes(handle, body) : await writeStream(handle, body, options);
+async function writeBody(
+  handle: FileHandle,
+  body: Readable | Uint8Array,
+  options: PutOptions,
+): Promise<void> {
+  const size =
+    body instanceof Uint8Array ? await writeBytes(handle, body) : await writeStream(handle, body, options);
   if (options.size !== undefined && size !== options.size) throw wrongSize(options.size, size);
 }
 
 function wrongSize(expected: number, size: number | string): AppError {
-  return new AppError('invalid_input', `The body has ${size} bytes where ${expected} were announced.`, { field: 'size' });
+  return new AppError('invalid_input', `The body has ${size} bytes where ${expected} were announced.`, {
+    field: 'size',
+  });
 }
 
 async function writeBytes(handle: FileHandle, bytes: Uint8Array): Promise<number> {
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const { bytesWritten } = await handle.write(bytes, at);
     at += bytesWritten;
   }
@@ -107,7 +118,8 @@ async function writeStream(handle: FileHandle, body: Readable, options: PutOptio
   };
   await forEachChunk(body, options.signal, async (chunk) => {
     size += chunk.length;
-    if (options.size !== undefined && size > options.size) throw wrongSize(options.size, `more than ${options.size}`);
+    if (options.size !== undefined && size > options.size)
+      throw wrongSize(options.size, `more than ${options.size}`);
     waiting.push(chunk);
     waitingBytes += chunk.length;
     if (waitingBytes >= gatherBytes) await flush();

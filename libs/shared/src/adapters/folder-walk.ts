@@ -71,7 +71,9 @@ export async function startWalk(deps: WalkDeps, query: WalkQuery): Promise<Walk>
     next: async (max) => {
       for (let frame = frames.at(-1); frame !== undefined; frame = frames.at(-1)) {
         const files = takeFiles(frame, max);
-        const infos = await mapLimited(files, statsAtOnce, async (name) => look(query.bucket, frame, name, skip));
+        const infos = await mapLimited(files, statsAtOnce, async (name) =>
+          look(query.bucket, frame, name, skip),
+        );
         const found = infos.filter((info) => info !== undefined);
         if (found.length > 0) return found;
         if (files.length > 0) continue;
@@ -106,7 +108,10 @@ async function goOn(
   deps: WalkDeps,
   frames: Frame[],
   frame: Frame,
-  { enter, skip }: {
+  {
+    enter,
+    skip,
+  }: {
     enter: (directory: Directory, prefix: string, namePrefix: string) => Promise<void>;
     skip: (key: string) => void;
   },
@@ -169,7 +174,12 @@ function isUnreadable(error: unknown): boolean {
 }
 
 /** The part of a folder's names that a walk has to look at. */
-function range(names: Names, prefix: string, namePrefix: string, after: string | undefined): { at: number; end: number } {
+function range(
+  names: Names,
+  prefix: string,
+  namePrefix: string,
+  after: string | undefined,
+): { at: number; end: number } {
   const first = firstIndex(names, (name) => compareKeys(name, namePrefix) >= 0);
   let end = first;
   // Sorted: names with the prefix stand together, behind it.

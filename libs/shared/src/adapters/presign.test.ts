@@ -8,7 +8,10 @@ import { createPresigner, type Presigner, type SignedRequest } from './presign.t
 
 const start = Date.parse('2026-01-02T03:04:05.678Z');
 
-function fixture(options: { key?: string; base?: string } = {}): { presigner: Presigner; time: { now: number } } {
+function fixture(options: { key?: string; base?: string } = {}): {
+  presigner: Presigner;
+  time: { now: number };
+} {
   const time = { now: start };
   const clock: Clock = { now: () => time.now, monotonic: () => time.now, sleep: async () => {} };
   const presigner = createPresigner({
@@ -30,11 +33,23 @@ function failure(action: () => unknown): AppError {
 }
 
 /** The request that a client makes of a URL, read as a server reads it. */
-function requestOf(signed: { method: string; url: string; headers: Readonly<Record<string, string>> }): SignedRequest {
+function requestOf(signed: {
+  method: string;
+  url: string;
+  headers: Readonly<Record<string, string>>;
+}): SignedRequest {
   const url = new URL(signed.url);
   const [bucket = '', ...rest] = url.pathname.replace(/^.*?\/objects\//, '').split('/');
-  const headers = Object.fromEntries(Object.entries(signed.headers).map(([name, value]) => [name.toLowerCase(), value]));
-  return { method: signed.method, bucket, key: decodeURIComponent(rest.join('/')), query: url.searchParams, headers };
+  const headers = Object.fromEntries(
+    Object.entries(signed.headers).map(([name, value]) => [name.toLowerCase(), value]),
+  );
+  return {
+    method: signed.method,
+    bucket,
+    key: decodeURIComponent(rest.join('/')),
+    query: url.searchParams,
+    headers,
+  };
 }
 
 const upload: PresignRequest = {
@@ -54,18 +69,35 @@ describe('createPresigner', () => {
     expect(signed.url).toMatch(
       /^https:\/\/example\.org\/sluice\/objects\/thumbnail\/in\/a%20photo%2B1%25\.jpg\?X-Sluice-Expires=\d+&X-Sluice-Headers=\S+&X-Sluice-Signature=[0-9a-f]{64}$/,
     );
-    expect(signed.headers).toEqual({ 'Content-Type': 'image/jpeg', 'X-Amz-Meta-Who': 'me', 'Content-Length': '5' });
+    expect(signed.headers).toEqual({
+      'Content-Type': 'image/jpeg',
+      'X-Amz-Meta-Who': 'me',
+      'Content-Length': '5',
+    });
     expect(signed.expiresAt).toBe(Date.parse('2026-01-02T03:19:05.000Z'));
     expect(presigner.verify(requestOf(signed))).toEqual({
-      operation: 'upload', bucket: 'thumbnail', key: 'in/a photo+1%.jpg', contentType: 'image/jpeg', expiresAt: signed.expiresAt,
+      operation: 'upload',
+      bucket: 'thumbnail',
+      key: 'in/a photo+1%.jpg',
+      contentType: 'image/jpeg',
+      expiresAt: signed.expiresAt,
     });
   });
 
   it('gives a download the content type of its answer', () => {
     const { presigner } = fixture();
-    const signed = presigner.sign({ bucket: 'abc', key: 'x', operation: 'download', expiresInSeconds: 1, contentType: 'text/x y' });
+    const signed = presigner.sign({
+      bucket: 'abc',
+      key: 'x',
+      operation: 'download',
+      expiresInSeconds: 1,
+      contentType: 'text/x y',
+    });
     expect(signed).toMatchObject({ method: 'GET', headers: {} });
-    expect(presigner.verify(requestOf(signed))).toMatchObject({ operation: 'download', contentType: 'text/x y' });
+    expect(presigner.verify(requestOf(signed))).toMatchObject({
+      operation: 'download',
+      contentType: 'text/x y',
+    });
   });
 
   it('ends with its time, and says when that was', () => {
@@ -82,9 +114,14 @@ describe('createPresigner', () => {
   it('tells apart what is missing', () => {
     const { presigner } = fixture();
     const request = requestOf(presigner.sign(upload));
-    expect(failure(() => presigner.verify({ ...request, query: new URLSearchParams() })).message).toBe('The URL is not signed.');
-    expect(failure(() => presigner.verify({ ...request, headers: { ...request.headers, 'content-type': undefined } })).message)
-      .toContain('lacks the header "content-type"');
+    expect(failure(() => presigner.verify({ ...request, query: new URLSearchParams() })).message).toBe(
+      'The URL is not signed.',
+    );
+    expect(
+      failure(() =>
+        presigner.verify({ ...request, headers: { ...request.headers, 'content-type': undefined } }),
+      ).message,
+    ).toContain('lacks the header "content-type"');
   });
 
   it.each([
@@ -98,8 +135,14 @@ describe('createPresigner', () => {
     [{ ...upload, headers: { Host: 'a' } }, 'headers'],
     [{ ...upload, headers: { 'content-type': 'text/plain' } }, 'headers'],
     [{ ...upload, headers: { a: 'b\r\nc: d' } }, 'headers'],
-    [{ ...upload, headers: Object.fromEntries(Array.from({ length: 33 }, (_, at) => [`x-${at}`, 'y'])) }, 'headers'],
-    [{ bucket: 'abc', key: 'x', operation: 'download' as const, expiresInSeconds: 1, headers: { a: 'b' } }, 'headers'],
+    [
+      { ...upload, headers: Object.fromEntries(Array.from({ length: 33 }, (_, at) => [`x-${at}`, 'y'])) },
+      'headers',
+    ],
+    [
+      { bucket: 'abc', key: 'x', operation: 'download' as const, expiresInSeconds: 1, headers: { a: 'b' } },
+      'headers',
+    ],
   ])('refuses to sign %j', (request, field) => {
     expect(failure(() => fixture().presigner.sign(request))).toMatchObject({ code: 'invalid_input', field });
   });
@@ -107,10 +150,14 @@ describe('createPresigner', () => {
   it('takes every URL it made, for any key and header', () => {
     const { presigner } = fixture();
     fc.assert(
-      fc.property(fc.string({ unit: 'binary', minLength: 1 }).filter(isObjectKey), fc.stringMatching(/^[!-~]{1,20}$/), (key, value) => {
-        const signed = presigner.sign({ ...upload, key, headers: { 'x-any': value } });
-        expect(presigner.verify(requestOf(signed)).key).toBe(key);
-      }),
+      fc.property(
+        fc.string({ unit: 'binary', minLength: 1 }).filter(isObjectKey),
+        fc.stringMatching(/^[!-~]{1,20}$/),
+        (key, value) => {
+          const signed = presigner.sign({ ...upload, key, headers: { 'x-any': value } });
+          expect(presigner.verify(requestOf(signed)).key).toBe(key);
+        },
+      ),
     );
   });
 
@@ -122,10 +169,17 @@ describe('createPresigner', () => {
       fc.record({ method: fc.constantFrom('GET', 'put', 'POST', 'HEAD', 'DELETE', '') }),
       text.map((bucket) => ({ bucket })),
       text.map((key) => ({ key })),
-      fc.tuple(fc.constantFrom('content-type', 'x-amz-meta-who', 'content-length'), fc.option(text)).map(([name, value]) => ({
-        headers: { ...good.headers, [name]: value ?? undefined },
-      })),
-      fc.tuple(fc.constantFrom(...good.query.keys(), 'X-Sluice-Content-Type', 'other'), fc.option(text), fc.boolean())
+      fc
+        .tuple(fc.constantFrom('content-type', 'x-amz-meta-who', 'content-length'), fc.option(text))
+        .map(([name, value]) => ({
+          headers: { ...good.headers, [name]: value ?? undefined },
+        })),
+      fc
+        .tuple(
+          fc.constantFrom(...good.query.keys(), 'X-Sluice-Content-Type', 'other'),
+          fc.option(text),
+          fc.boolean(),
+        )
         .map(([name, value, append]) => {
           const query = new URLSearchParams(good.query);
           if (value === null) query.delete(name);
@@ -141,7 +195,13 @@ describe('createPresigner', () => {
       }),
     );
     const flat = (request: SignedRequest): string =>
-      JSON.stringify([request.method, request.bucket, request.key, request.query.toString(), Object.entries(request.headers).filter(([, value]) => value !== undefined)]);
+      JSON.stringify([
+        request.method,
+        request.bucket,
+        request.key,
+        request.query.toString(),
+        Object.entries(request.headers).filter(([, value]) => value !== undefined),
+      ]);
     fc.assert(
       fc.property(change, (part) => {
         const request: SignedRequest = { ...good, ...part };

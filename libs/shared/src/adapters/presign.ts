@@ -24,7 +24,16 @@ const maxHeaderBytes = 8192;
 const headerName = /^[a-z0-9!#$%&'*+.^_`|~-]+$/;
 const headerValue = /^(?:[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?$/;
 /** Headers that proxies and clients rewrite, so that a signature over them would never hold. */
-const unsignable = new Set(['connection', 'expect', 'host', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade']);
+const unsignable = new Set([
+  'connection',
+  'expect',
+  'host',
+  'keep-alive',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]);
 
 /** A request as it came, its path decoded once. */
 export interface SignedRequest {
@@ -140,7 +149,8 @@ function requiredHeaders(request: PresignRequest): Readonly<Record<string, strin
 function queryOf(claims: Claims): URLSearchParams {
   const query = new URLSearchParams({ [parameters.expires]: claims.expires });
   if (claims.contentType !== undefined) query.append(parameters.contentType, claims.contentType);
-  if (claims.headers.length > 0) query.append(parameters.headers, claims.headers.map(([name]) => name).join(';'));
+  if (claims.headers.length > 0)
+    query.append(parameters.headers, claims.headers.map(([name]) => name).join(';'));
   return query;
 }
 
@@ -166,12 +176,15 @@ function checkHeaders(request: PresignRequest): void {
   for (const [given, value] of entries) {
     const name = given.toLowerCase();
     bytes += name.length + value.length;
-    if (!headerName.test(name) || unsignable.has(name)) throw invalid('headers', `The header "${given}" cannot be required`);
-    if (!headerValue.test(value)) throw invalid('headers', `The value of the header "${given}" is not plain ASCII`);
+    if (!headerName.test(name) || unsignable.has(name))
+      throw invalid('headers', `The header "${given}" cannot be required`);
+    if (!headerValue.test(value))
+      throw invalid('headers', `The value of the header "${given}" is not plain ASCII`);
     if (seen.has(name)) throw invalid('headers', `The header "${given}" is given twice`);
     seen.add(name);
   }
-  if (bytes > maxHeaderBytes) throw invalid('headers', `The required headers have more than ${maxHeaderBytes} bytes`);
+  if (bytes > maxHeaderBytes)
+    throw invalid('headers', `The required headers have more than ${maxHeaderBytes} bytes`);
 }
 
 function invalid(field: string, message: string): AppError {
@@ -208,7 +221,8 @@ function readHeaders(request: SignedRequest, names: string | undefined): (readon
   if (list.length > maxHeaders + 1) throw changed();
   return list.map((name) => {
     const value = Object.hasOwn(request.headers, name) ? request.headers[name] : undefined;
-    if (value === undefined) throw forbidden(`The request lacks the header "${name}", which its URL requires.`);
+    if (value === undefined)
+      throw forbidden(`The request lacks the header "${name}", which its URL requires.`);
     return [name, typeof value === 'string' ? value : value.join(', ')] as const;
   });
 }

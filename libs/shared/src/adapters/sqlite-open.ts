@@ -28,8 +28,12 @@ export function openFile(path: string, log: Logger): DatabaseSync {
   const isNew = createFile(path);
   const sqlite = connect(path);
   try {
-    configure(sqlite);
+    // Before WAL, so that the log's index is kept in memory instead of in a shared file.
+    sqlite.exec('PRAGMA locking_mode = EXCLUSIVE');
+    // Before anything is changed: another program's database stays as it is.
     checkIdentity(sqlite, path);
+    tighten(path);
+    configure(sqlite);
     checkContents(sqlite, path);
     migrate(sqlite, path, log);
     if (isNew) syncFolder(dirname(path));
@@ -64,7 +68,7 @@ function createFile(path: string): boolean {
     closeSync(openSync(path, 'wx', 0o600));
     return true;
   } catch (error) {
-    if (systemCode(error) === 'EEXIST') return tighten(path, what);
+    if (systemCode(error) === 'EEXIST') return false;
     if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') {
       throw new AppError('unavailable', `Cannot ${what}: its folder does not exist.`, { cause: error });
     }
@@ -72,19 +76,20 @@ function createFile(path: string): boolean {
   }
 }
 
-function tighten(path: string, what: string): false {
+/** Run records hold what callers sent, and secrets are stored beside them: nobody else reads the file. */
+function tighten(path: string): void {
   try {
-    const stat = statSync(path);
-    if (!stat.isFile()) throw new AppError('unprocessable', `Cannot ${what}: it is not a regular file.`);
-    if ((stat.mode & 0o077) !== 0) chmodSync(path, 0o600);
-    return false;
+    if ((statSync(path).mode & 0o077) !== 0) chmodSync(path, 0o600);
   } catch (error) {
-    throw fromSystemError(error, what);
+    throw fromSystemError(error, `keep the database ${path} from others`);
   }
 }
 
 function connect(path: string): DatabaseSync {
   try {
+    if (!statSync(path).isFile()) {
+      throw new AppError('unprocessable', `Cannot open the database ${path}: it is not a regular file.`);
+    }
     return new DatabaseSync(path);
   } catch (error) {
     throw openError(error, path);
@@ -92,8 +97,6 @@ function connect(path: string): DatabaseSync {
 }
 
 function configure(sqlite: DatabaseSync): void {
-  // In this order: exclusive before WAL keeps the log's index in memory instead of a shared file.
-  sqlite.exec('PRAGMA locking_mode = EXCLUSIVE');
   sqlite.exec('PRAGMA journal_mode = WAL');
   sqlite.exec('PRAGMA synchronous = FULL');
   sqlite.exec('PRAGMA temp_store = MEMORY');

@@ -28,7 +28,24 @@ function faultOf(action: () => unknown): { code: string; field: string | undefin
 const hostile = fc
   .array(
     fc.oneof(
-      fc.constantFrom('.', '..', '', '/', '//', '../', './', '\\', '\0', '%2e%2e', '~', 'ä', 'é', '\ud800', ' ', '\n'),
+      fc.constantFrom(
+        '.',
+        '..',
+        '',
+        '/',
+        '//',
+        '../',
+        './',
+        '\\',
+        '\0',
+        '%2e%2e',
+        '~',
+        'ä',
+        'é',
+        '\ud800',
+        ' ',
+        '\n',
+      ),
       fc.string({ unit: 'binary', maxLength: 12 }),
     ),
     { maxLength: 8 },
@@ -44,39 +61,94 @@ describe('bucket names', () => {
   });
 
   it.each([
-    '', 'ab', 'a'.repeat(64), 'Abc', 'a_b', '-ab', 'ab-', '.ab', 'ab.', 'a..b', 'a.-b', 'a-.b', '192.168.0.1', '...',
-    'a/b', 'a b', 'äbc', 'abc\n', '\nabc', 'ab\0',
+    '',
+    'ab',
+    'a'.repeat(64),
+    'Abc',
+    'a_b',
+    '-ab',
+    'ab-',
+    '.ab',
+    'ab.',
+    'a..b',
+    'a.-b',
+    'a-.b',
+    '192.168.0.1',
+    '...',
+    'a/b',
+    'a b',
+    'äbc',
+    'abc\n',
+    '\nabc',
+    'ab\0',
   ])('refuses %j', (name) => {
     expect(isBucketName(name)).toBe(false);
-    expect(faultOf(() => {
-      checkBucketName(name, 'bucket_name');
-    })).toMatchObject({ code: 'invalid_input', field: 'bucket_name' });
+    expect(
+      faultOf(() => {
+        checkBucketName(name, 'bucket_name');
+      }),
+    ).toMatchObject({ code: 'invalid_input', field: 'bucket_name' });
   });
 
   it('refuses the system bucket to users, though it is a bucket name', () => {
     expect(isBucketName(SYSTEM_BUCKET)).toBe(true);
-    expect(faultOf(() => {
-      checkBucketName(SYSTEM_BUCKET);
-    }).message).toContain('kept for Sluice');
+    expect(
+      faultOf(() => {
+        checkBucketName(SYSTEM_BUCKET);
+      }).message,
+    ).toContain('kept for Sluice');
   });
 });
 
 describe('object keys', () => {
-  it.each(['a', 'a/b', 'in/', 'a b+c%20&?#.txt', 'ä/é/é', 'line\nbreak', '...', '.a', 'a..', '~', `${'x'.repeat(255)}/y`, '😀', '-rf'])(
-    'takes %j',
-    (key) => {
-      expect(isObjectKey(key)).toBe(true);
-    },
-  );
+  it.each([
+    'a',
+    'a/b',
+    'in/',
+    'a b+c%20&?#.txt',
+    'ä/é/é',
+    'line\nbreak',
+    '...',
+    '.a',
+    'a..',
+    '~',
+    `${'x'.repeat(255)}/y`,
+    '😀',
+    '-rf',
+  ])('takes %j', (key) => {
+    expect(isObjectKey(key)).toBe(true);
+  });
 
   it.each([
-    '', '/', '/a', 'a//b', 'a//', '.', '..', './a', 'a/.', 'a/..', 'a/../b', '../a', 'a/./b', './', '../', 'a\0b', 'x'.repeat(256),
-    'ä'.repeat(128), `a/${'x'.repeat(256)}/b`, 'x/'.repeat(513), '\ud800', 'a/\udc00',
+    '',
+    '/',
+    '/a',
+    'a//b',
+    'a//',
+    '.',
+    '..',
+    './a',
+    'a/.',
+    'a/..',
+    'a/../b',
+    '../a',
+    'a/./b',
+    './',
+    '../',
+    'a\0b',
+    'x'.repeat(256),
+    'ä'.repeat(128),
+    `a/${'x'.repeat(256)}/b`,
+    'x/'.repeat(513),
+    '\ud800',
+    'a/\udc00',
   ])('refuses %j', (key) => {
     expect(isObjectKey(key)).toBe(false);
-    expect(faultOf(() => {
-      checkObjectKey(key);
-    })).toMatchObject({ code: 'invalid_input', field: 'key' });
+    expect(
+      faultOf(() => {
+        checkObjectKey(key);
+      }),
+    ).toMatchObject({ code: 'invalid_input', field: 'key' });
   });
 
   it('never takes a key that resolves outside its bucket', () => {
@@ -97,9 +169,11 @@ describe('object keys', () => {
     fc.assert(
       fc.property(hostile, (key) => {
         if (isObjectKey(key)) return;
-        expect(faultOf(() => {
-          checkObjectKey(key, 'object_key');
-        }).message).toMatch(/^The object key is not valid: .+\.$/);
+        expect(
+          faultOf(() => {
+            checkObjectKey(key, 'object_key');
+          }).message,
+        ).toMatch(/^The object key is not valid: .+\.$/);
       }),
     );
   });
@@ -116,15 +190,21 @@ describe('splitPath', () => {
     expect(splitPath(path)).toEqual(expected);
   });
 
-  it.each(['', '/', 'ab/x', 'Thumbnail/in', 'thumbnail/../other', 'thumbnail//in', `${SYSTEM_BUCKET}/x`, 'thumbnail/a\0'])(
-    'refuses %j',
-    (path) => {
-      expect(faultOf(() => splitPath(path, 'input[0].path'))).toMatchObject({
-        code: 'invalid_input',
-        field: 'input[0].path',
-      });
-    },
-  );
+  it.each([
+    '',
+    '/',
+    'ab/x',
+    'Thumbnail/in',
+    'thumbnail/../other',
+    'thumbnail//in',
+    `${SYSTEM_BUCKET}/x`,
+    'thumbnail/a\0',
+  ])('refuses %j', (path) => {
+    expect(faultOf(() => splitPath(path, 'input[0].path'))).toMatchObject({
+      code: 'invalid_input',
+      field: 'input[0].path',
+    });
+  });
 
   it('gives prefixes that are keys themselves, for every path it takes', () => {
     fc.assert(
@@ -169,7 +249,10 @@ describe('encodeObjectKey', () => {
 describe('checkObjectHeaders', () => {
   it('takes what HTTP carries', () => {
     expect(() => {
-      checkObjectHeaders({ contentType: 'text/plain; charset=utf-8', metadata: { 'run-id': 'a b', empty: '' } });
+      checkObjectHeaders({
+        contentType: 'text/plain; charset=utf-8',
+        metadata: { 'run-id': 'a b', empty: '' },
+      });
     }).not.toThrow();
   });
 
@@ -184,8 +267,10 @@ describe('checkObjectHeaders', () => {
     [{ metadata: { a: 'ü' } }, 'metadata'],
     [{ metadata: { a: 'x'.repeat(2048) } }, 'metadata'],
   ])('refuses %j', (headers, field) => {
-    expect(faultOf(() => {
-      checkObjectHeaders(headers);
-    })).toMatchObject({ code: 'invalid_input', field });
+    expect(
+      faultOf(() => {
+        checkObjectHeaders(headers);
+      }),
+    ).toMatchObject({ code: 'invalid_input', field });
   });
 });

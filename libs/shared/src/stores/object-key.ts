@@ -34,7 +34,8 @@ export function isBucketName(name: string): boolean {
  */
 export function checkBucketName(name: string, field = 'bucket'): void {
   const fault = name === SYSTEM_BUCKET ? `"${SYSTEM_BUCKET}" is kept for Sluice itself` : bucketFault(name);
-  if (fault !== undefined) throw new AppError('invalid_input', `The bucket name is not valid: ${fault}.`, { field });
+  if (fault !== undefined)
+    throw new AppError('invalid_input', `The bucket name is not valid: ${fault}.`, { field });
 }
 
 function bucketFault(name: string): string | undefined {
@@ -59,7 +60,8 @@ export function isObjectKey(key: string): boolean {
  */
 export function checkObjectKey(key: string, field = 'key'): void {
   const fault = keyFault(key);
-  if (fault !== undefined) throw new AppError('invalid_input', `The object key is not valid: ${fault}.`, { field });
+  if (fault !== undefined)
+    throw new AppError('invalid_input', `The object key is not valid: ${fault}.`, { field });
 }
 
 function keyFault(key: string): string | undefined {
@@ -135,7 +137,10 @@ export function checkObjectHeaders(headers: {
   readonly metadata?: Readonly<Record<string, string>>;
 }): void {
   const { contentType, metadata = {} } = headers;
-  if (contentType !== undefined && (contentType === '' || contentType.length > 255 || !headerText.test(contentType))) {
+  if (
+    contentType !== undefined &&
+    (contentType === '' || contentType.length > 255 || !headerText.test(contentType))
+  ) {
     throw new AppError('invalid_input', 'The content type must be 1 to 255 printable ASCII characters.', {
       field: 'contentType',
     });
@@ -150,5 +155,7 @@ export function checkObjectHeaders(headers: {
 }
 
 function metadataError(fault: string): AppError {
-  return new AppError('invalid_input', `The object's metadata is not valid: ${fault}.`, { field: 'metadata' });
+  return new AppError('invalid_input', `The object's metadata is not valid: ${fault}.`, {
+    field: 'metadata',
+  });
 }

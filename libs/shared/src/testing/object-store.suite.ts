@@ -25,9 +25,29 @@ function bytes(text: string): Buffer {
 }
 
 const oddKeys = [
-  'with space', 'plus+sign', 'per%20cent', '100%', 'a?b#c&d=e;f', "quote'\"", 'back\\slash', 'line\nbreak', 'tab\there',
-  'ümläut-nfc-\u00e9', 'nfd-e\u0301', '日本語/ファイル', '😀.png', '...', '.hidden', '-rf', '~', 'a..b', ' lead', 'trail ',
-  'x'.repeat(255), `${'y'.repeat(255)}/${'z'.repeat(255)}`, 'deep/'.repeat(20).concat('file'),
+  'with space',
+  'plus+sign',
+  'per%20cent',
+  '100%',
+  'a?b#c&d=e;f',
+  'quote\'"',
+  'back\\slash',
+  'line\nbreak',
+  'tab\there',
+  'ümläut-nfc-\u00e9',
+  'nfd-e\u0301',
+  '日本語/ファイル',
+  '😀.png',
+  '...',
+  '.hidden',
+  '-rf',
+  '~',
+  'a..b',
+  ' lead',
+  'trail ',
+  'x'.repeat(255),
+  `${'y'.repeat(255)}/${'z'.repeat(255)}`,
+  'deep/'.repeat(20).concat('file'),
 ];
 
 /**
@@ -121,10 +141,19 @@ export function describeObjectStore(name: string, make: () => Promise<ObjectStor
         expect(await store.usage(bucket, 3)).toMatchObject({ objects: 3, complete: false });
       });
 
-      it.each(['', 'ab', 'Upper', 'a_b', '../x', 'a/b', '10.0.0.1', 'a..b'])('are refused under the name %j', async (name) => {
-        expect(await failure(store.createBucket(name, {}))).toMatchObject({ code: 'invalid_input', field: 'bucket' });
-        expect(await failure(store.put(name, 'k', bytes('')))).toMatchObject({ code: 'invalid_input', field: 'bucket' });
-      });
+      it.each(['', 'ab', 'Upper', 'a_b', '../x', 'a/b', '10.0.0.1', 'a..b'])(
+        'are refused under the name %j',
+        async (name) => {
+          expect(await failure(store.createBucket(name, {}))).toMatchObject({
+            code: 'invalid_input',
+            field: 'bucket',
+          });
+          expect(await failure(store.put(name, 'k', bytes('')))).toMatchObject({
+            code: 'invalid_input',
+            field: 'bucket',
+          });
+        },
+      );
 
       it('that do not exist are not found', async () => {
         const absent = `${bucket}-absent`;
@@ -157,9 +186,14 @@ export function describeObjectStore(name: string, make: () => Promise<ObjectStor
       it('come back as they were put, from bytes and from streams', async () => {
         const large = randomBytes(700_001);
         await store.put(bucket, 'in/bytes', large);
-        await store.put(bucket, 'in/stream', Readable.from([large.subarray(0, 3), large.subarray(3, 400_000), large.subarray(400_000)]), {
-          size: large.length,
-        });
+        await store.put(
+          bucket,
+          'in/stream',
+          Readable.from([large.subarray(0, 3), large.subarray(3, 400_000), large.subarray(400_000)]),
+          {
+            size: large.length,
+          },
+        );
         await store.put(bucket, 'empty', bytes(''));
         for (const key of ['in/bytes', 'in/stream']) {
           const { info, body } = await store.get(bucket, key);
@@ -186,12 +220,19 @@ export function describeObjectStore(name: string, make: () => Promise<ObjectStor
         const seen = new Set<string>();
         const etags = new Set<string>();
         for (let round = 0; round < 12; round += 1) {
-          const { identity, etag } = await store.put(bucket, 'same', bytes(`text ${String(round).padStart(2, '0')}`));
+          const { identity, etag } = await store.put(
+            bucket,
+            'same',
+            bytes(`text ${String(round).padStart(2, '0')}`),
+          );
           seen.add(identity);
           etags.add(etag);
           if (round % 3 === 2) await store.remove(bucket, 'same');
         }
-        const again = [await store.put(bucket, 'same', bytes('x')), await store.put(bucket, 'same', bytes('x'))];
+        const again = [
+          await store.put(bucket, 'same', bytes('x')),
+          await store.put(bucket, 'same', bytes('x')),
+        ];
         expect(again[0]?.identity).not.toBe(again[1]?.identity);
         expect(seen.size).toBe(12);
         expect(etags.size).toBe(12);
@@ -215,7 +256,10 @@ export function describeObjectStore(name: string, make: () => Promise<ObjectStor
         [{ metadata: { a: 'x'.repeat(3000) } }, 'metadata'],
         [{ contentType: 'a\nb' }, 'contentType'],
       ])('are refused with %j', async (options, field) => {
-        expect(await failure(store.put(bucket, 'k', bytes('x'), options))).toMatchObject({ code: 'invalid_input', field });
+        expect(await failure(store.put(bucket, 'k', bytes('x'), options))).toMatchObject({
+          code: 'invalid_input',
+          field,
+        });
         expect(await keys()).toEqual([]);
       });
 
@@ -245,20 +289,31 @@ export function describeObjectStore(name: string, make: () => Promise<ObjectStor
         expect(await keys()).toEqual([]);
       });
 
-      it.each(['', '/', '/abs', 'a//b', '.', '..', '../x', 'a/../../x', 'a/./b', 'nul\0', 'x'.repeat(256), 'x/'.repeat(600), '\ud800'])(
-        'cannot have the key %j',
-        async (key) => {
-          for (const attempt of [
-            async () => store.put(bucket, key, bytes('x')),
-            async () => store.get(bucket, key),
-            async () => store.head(bucket, key),
-            async () => store.remove(bucket, key),
-            async () => store.presign({ bucket, key, operation: 'download', expiresInSeconds: 60 }),
-          ]) {
-            expect(await failure(attempt())).toMatchObject({ code: 'invalid_input', field: 'key' });
-          }
-        },
-      );
+      it.each([
+        '',
+        '/',
+        '/abs',
+        'a//b',
+        '.',
+        '..',
+        '../x',
+        'a/../../x',
+        'a/./b',
+        'nul\0',
+        'x'.repeat(256),
+        'x/'.repeat(600),
+        '\ud800',
+      ])('cannot have the key %j', async (key) => {
+        for (const attempt of [
+          async () => store.put(bucket, key, bytes('x')),
+          async () => store.get(bucket, key),
+          async () => store.head(bucket, key),
+          async () => store.remove(bucket, key),
+          async () => store.presign({ bucket, key, operation: 'download', expiresInSeconds: 60 }),
+        ]) {
+          expect(await failure(attempt())).toMatchObject({ code: 'invalid_input', field: 'key' });
+        }
+      });
 
       it('may be folder markers, which are not listed', async () => {
         await store.put(bucket, 'folder/', bytes(''));
@@ -269,36 +324,52 @@ export function describeObjectStore(name: string, make: () => Promise<ObjectStor
         await store.put(bucket, 'folder/file', bytes('x'));
         await store.remove(bucket, 'folder/');
         expect(await keys()).toEqual(['folder/file']);
-        expect(await failure(store.put(bucket, 'other/', bytes('x')))).toMatchObject({ code: 'invalid_input', field: 'key' });
+        expect(await failure(store.put(bucket, 'other/', bytes('x')))).toMatchObject({
+          code: 'invalid_input',
+          field: 'key',
+        });
       });
     });
 
     describe('conditions', () => {
       it('write only where there is nothing', async () => {
         await store.put(bucket, 'new', bytes('1'), { ifNoneMatch: '*' });
-        expect((await failure(store.put(bucket, 'new', bytes('2'), { ifNoneMatch: '*' }))).code).toBe('precondition_failed');
+        expect((await failure(store.put(bucket, 'new', bytes('2'), { ifNoneMatch: '*' }))).code).toBe(
+          'precondition_failed',
+        );
         expect(await textOf('new')).toBe('1');
       });
 
       it('write only over the state that is expected', async () => {
         const first = await store.put(bucket, 'k', bytes('1'));
         const second = await store.put(bucket, 'k', bytes('2'), { ifMatch: first.etag });
-        expect((await failure(store.put(bucket, 'k', bytes('3'), { ifMatch: first.etag }))).code).toBe('precondition_failed');
-        expect((await failure(store.put(bucket, 'absent', bytes('3'), { ifMatch: first.etag }))).code).toBe('precondition_failed');
+        expect((await failure(store.put(bucket, 'k', bytes('3'), { ifMatch: first.etag }))).code).toBe(
+          'precondition_failed',
+        );
+        expect((await failure(store.put(bucket, 'absent', bytes('3'), { ifMatch: first.etag }))).code).toBe(
+          'precondition_failed',
+        );
         expect(await textOf('k')).toBe('2');
         const got = await store.get(bucket, 'k', { ifMatch: second.etag });
         expect((await buffer(got.body)).toString()).toBe('2');
-        expect((await failure(store.get(bucket, 'k', { ifMatch: first.etag }))).code).toBe('precondition_failed');
+        expect((await failure(store.get(bucket, 'k', { ifMatch: first.etag }))).code).toBe(
+          'precondition_failed',
+        );
       });
 
       it('let exactly one of many win', async () => {
         const race = async (options: { ifMatch: string } | { ifNoneMatch: '*' }): Promise<string> => {
-          const puts = Array.from({ length: 20 }, (_, at) => store.put(bucket, 'race/key', bytes(`writer ${at}`), options));
+          const puts = Array.from({ length: 20 }, (_, at) =>
+            store.put(bucket, 'race/key', bytes(`writer ${at}`), options),
+          );
           const results = await Promise.allSettled(puts);
-          const winners = results.flatMap((result, at) => (result.status === 'fulfilled' ? [{ at, etag: result.value.etag }] : []));
+          const winners = results.flatMap((result, at) =>
+            result.status === 'fulfilled' ? [{ at, etag: result.value.etag }] : [],
+          );
           expect(winners).toHaveLength(1);
           for (const result of results) {
-            if (result.status === 'rejected') expect(isAppError(result.reason, 'precondition_failed')).toBe(true);
+            if (result.status === 'rejected')
+              expect(isAppError(result.reason, 'precondition_failed')).toBe(true);
           }
           expect(await textOf('race/key')).toBe(`writer ${winners[0]?.at}`);
           return winners[0]?.etag ?? '';
@@ -317,21 +388,27 @@ export function describeObjectStore(name: string, make: () => Promise<ObjectStor
 
       it('leave the old object when the body fails', async () => {
         await store.put(bucket, 'k', bytes('old'));
-        const body = Readable.from(chunks(() => {
-          throw new Error('line cut');
-        }));
+        const body = Readable.from(
+          chunks(() => {
+            throw new Error('line cut');
+          }),
+        );
         expect((await failure(store.put(bucket, 'k', body))).code).toBe('cancelled');
         expect(await textOf('k')).toBe('old');
       });
 
       it('leave nothing when they are stopped', async () => {
         const stop = new AbortController();
-        const body = Readable.from(chunks(async () => {
-          stop.abort();
-          await new Promise(() => {});
-        }));
+        const body = Readable.from(
+          chunks(async () => {
+            stop.abort();
+            await new Promise(() => {});
+          }),
+        );
         expect((await failure(store.put(bucket, 'k', body, { signal: stop.signal }))).code).toBe('cancelled');
-        expect((await failure(store.put(bucket, 'k', bytes('x'), { signal: stop.signal }))).code).toBe('cancelled');
+        expect((await failure(store.put(bucket, 'k', bytes('x'), { signal: stop.signal }))).code).toBe(
+          'cancelled',
+        );
         expect(await keys()).toEqual([]);
       });
 
@@ -368,7 +445,10 @@ export function describeObjectStore(name: string, make: () => Promise<ObjectStor
         await store.put(bucket, 'k', Buffer.alloc(5_000_000));
         const stop = new AbortController();
         const { body } = await store.get(bucket, 'k', { signal: stop.signal });
-        const ended = buffer(body).then(() => 'whole', () => 'stopped');
+        const ended = buffer(body).then(
+          () => 'whole',
+          () => 'stopped',
+        );
         stop.abort();
         expect(await ended).toBe('stopped');
         const other = await store.get(bucket, 'k');
@@ -378,8 +458,22 @@ export function describeObjectStore(name: string, make: () => Promise<ObjectStor
     });
 
     describe('listings', () => {
-      const tree = ['a', 'a-b', 'a.txt', 'a/b', 'a/b-c', 'a/b/c', 'a/b0', 'a0', 'b/', 'ä', 'z/\uffff', 'z/😀', '\uffff', '😀']
-        .filter((key) => !['b/', 'a', 'a/b'].includes(key));
+      const tree = [
+        'a',
+        'a-b',
+        'a.txt',
+        'a/b',
+        'a/b-c',
+        'a/b/c',
+        'a/b0',
+        'a0',
+        'b/',
+        'ä',
+        'z/\uffff',
+        'z/😀',
+        '\uffff',
+        '😀',
+      ].filter((key) => !['b/', 'a', 'a/b'].includes(key));
 
       beforeEach(async () => {
         for (const key of tree) await store.put(bucket, key, bytes(key));
@@ -391,22 +485,50 @@ export function describeObjectStore(name: string, make: () => Promise<ObjectStor
         expect([...tree].sort(compareKeys)).toEqual(expected);
       });
 
-      it.each(['a', 'a/', 'a/b', 'a/b/', 'a/b/c', 'a/b/cc', 'a-', 'z', 'z/', 'nothing', 'a//', '../', '/', '😀', 'ä'])(
-        'take any prefix: %j',
-        async (prefix) => {
-          const expected = [...tree].sort(compareKeys).filter((key) => key.startsWith(prefix));
-          expect(await keys(prefix, 1)).toEqual(expected);
-          expect(await keys(prefix)).toEqual(expected);
-        },
-      );
+      it.each([
+        'a',
+        'a/',
+        'a/b',
+        'a/b/',
+        'a/b/c',
+        'a/b/cc',
+        'a-',
+        'z',
+        'z/',
+        'nothing',
+        'a//',
+        '../',
+        '/',
+        '😀',
+        'ä',
+      ])('take any prefix: %j', async (prefix) => {
+        const expected = [...tree].sort(compareKeys).filter((key) => key.startsWith(prefix));
+        expect(await keys(prefix, 1)).toEqual(expected);
+        expect(await keys(prefix)).toEqual(expected);
+      });
 
       it('begin behind any text, a key or not', async () => {
         const sorted = [...tree].sort(compareKeys);
         for (const prefix of ['', 'a', 'a/', 'z/']) {
-          for (const after of [...tree, 'a', 'a/', 'a/b', 'a/b/', 'a/b/b', 'a/b/d', 'a/zz', 'b', 'z/', '\u{10ffff}', '!']) {
+          for (const after of [
+            ...tree,
+            'a',
+            'a/',
+            'a/b',
+            'a/b/',
+            'a/b/b',
+            'a/b/d',
+            'a/zz',
+            'b',
+            'z/',
+            '\u{10ffff}',
+            '!',
+          ]) {
             const page = await store.list(bucket, { prefix, after, limit: 1000 });
-            expect(page.objects.map((object) => object.key), `prefix ${prefix}, after ${after}`)
-              .toEqual(sorted.filter((key) => key.startsWith(prefix) && compareKeys(key, after) > 0));
+            expect(
+              page.objects.map((object) => object.key),
+              `prefix ${prefix}, after ${after}`,
+            ).toEqual(sorted.filter((key) => key.startsWith(prefix) && compareKeys(key, after) > 0));
             expect(page.next).toBeUndefined();
           }
         }
@@ -424,11 +546,16 @@ export function describeObjectStore(name: string, make: () => Promise<ObjectStor
         await store.remove(bucket, sorted[3] ?? '');
         await store.put(bucket, 'zz', bytes('new'));
         const rest = await store.list(bucket, { prefix: '', limit: 1000, after: first.next ?? '' });
-        expect(rest.objects.map((object) => object.key)).toEqual([...sorted.slice(4), 'zz'].sort(compareKeys));
+        expect(rest.objects.map((object) => object.key)).toEqual(
+          [...sorted.slice(4), 'zz'].sort(compareKeys),
+        );
       });
 
       it.each([0, 1001, 1.5])('refuse a limit of %d', async (limit) => {
-        expect(await failure(store.list(bucket, { prefix: '', limit }))).toMatchObject({ code: 'invalid_input', field: 'limit' });
+        expect(await failure(store.list(bucket, { prefix: '', limit }))).toMatchObject({
+          code: 'invalid_input',
+          field: 'limit',
+        });
       });
     });
 
@@ -446,18 +573,30 @@ export function describeObjectStore(name: string, make: () => Promise<ObjectStor
       it('name method, expiry and headers', async () => {
         const now = Date.now();
         const upload = await store.presign({
-          bucket, key: 'in/a b.txt', operation: 'upload', expiresInSeconds: 900, contentType: 'text/plain', headers: { 'x-extra': '1' },
+          bucket,
+          key: 'in/a b.txt',
+          operation: 'upload',
+          expiresInSeconds: 900,
+          contentType: 'text/plain',
+          headers: { 'x-extra': '1' },
         });
         expect(upload.method).toBe('PUT');
         expect(new URL(upload.url).pathname).toContain(`${bucket}/in/a%20b.txt`);
         expect(upload.headers).toMatchObject({ 'Content-Type': 'text/plain', 'x-extra': '1' });
         expect(Math.abs(upload.expiresAt - now - 900_000)).toBeLessThan(10_000);
-        const download = await store.presign({ bucket, key: 'in/a b.txt', operation: 'download', expiresInSeconds: 1 });
+        const download = await store.presign({
+          bucket,
+          key: 'in/a b.txt',
+          operation: 'download',
+          expiresInSeconds: 1,
+        });
         expect(download).toMatchObject({ method: 'GET', headers: {} });
       });
 
       it.each([0, -1, 604_801, 1.5])('are refused for %d seconds', async (expiresInSeconds) => {
-        expect((await failure(store.presign({ bucket, key: 'k', operation: 'upload', expiresInSeconds }))).code).toBe('invalid_input');
+        expect(
+          (await failure(store.presign({ bucket, key: 'k', operation: 'upload', expiresInSeconds }))).code,
+        ).toBe('invalid_input');
       });
     });
 

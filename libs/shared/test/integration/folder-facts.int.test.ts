@@ -1,5 +1,18 @@
 import { execFileSync } from 'node:child_process';
-import { appendFile, copyFile, mkdir, readdir, readFile, rename, rm, stat, symlink, unlink, utimes, writeFile } from 'node:fs/promises';
+import {
+  appendFile,
+  copyFile,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  unlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
@@ -7,7 +20,14 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ObjectWritten } from '../../src/adapters/folder-object-store.ts';
 import { createTempFiles } from '../../src/adapters/folder-temp.ts';
 import { AppError } from '../../src/errors/index.ts';
-import { failureOf, listKeys, makeFolder, openFolderFixture, strays, type FolderFixture } from './folder-fixture.ts';
+import {
+  failureOf,
+  listKeys,
+  makeFolder,
+  openFolderFixture,
+  strays,
+  type FolderFixture,
+} from './folder-fixture.ts';
 
 const bucket = 'photos';
 let fixture: FolderFixture;
@@ -35,7 +55,11 @@ describe('files put in by hand', () => {
     await writeFile(inBucket('in', 'b'), 'y');
     const { objects } = await fixture.store.list(bucket, { prefix: '', limit: 10 });
     expect(objects.map((object) => object.key)).toEqual(['in/a.JPG', 'in/b']);
-    expect(await fixture.store.head(bucket, 'in/a.JPG')).toEqual({ ...objects[0], contentType: 'image/jpeg', metadata: {} });
+    expect(await fixture.store.head(bucket, 'in/a.JPG')).toEqual({
+      ...objects[0],
+      contentType: 'image/jpeg',
+      metadata: {},
+    });
     expect((await fixture.store.head(bucket, 'in/b'))?.contentType).toBe('application/octet-stream');
   });
 
@@ -56,7 +80,10 @@ describe('files put in by hand', () => {
   it('lose the metadata of the object that they replace', async () => {
     await fixture.store.put(bucket, 'k', Buffer.from('1'), { metadata: { a: 'b' }, contentType: 'x/y' });
     await writeFile(inBucket('k'), '22');
-    expect(await fixture.store.head(bucket, 'k')).toMatchObject({ metadata: {}, contentType: 'application/octet-stream' });
+    expect(await fixture.store.head(bucket, 'k')).toMatchObject({
+      metadata: {},
+      contentType: 'application/octet-stream',
+    });
     expect(await fixture.store.pruneRecords()).toBe(1);
   });
 
@@ -85,19 +112,25 @@ describe('identity', () => {
       if (at % 2 === 0) await fixture.store.remove(bucket, 'k');
     }
     expect(seen.size).toBe(600);
-    const many = await Promise.all(Array.from({ length: 100 }, async (_, at) => fixture.store.put(bucket, `k${at % 7}`, Buffer.from('same'))));
+    const many = await Promise.all(
+      Array.from({ length: 100 }, async (_, at) =>
+        fixture.store.put(bucket, `k${at % 7}`, Buffer.from('same')),
+      ),
+    );
     expect(new Set(many.map((info) => info.identity)).size).toBe(100);
   });
 
   it('differs by time alone, within one tick of the clock, too', async () => {
     const temp = createTempFiles(fixture.temp);
     const times = await Promise.all(
-      Array.from({ length: 200 }, async () => temp.withBody(Buffer.from('x'), {}, async (file) => {
-        const { mtimeNs } = await file.handle.stat({ bigint: true });
-        expect(file.stats.mtimeNs).toBe(mtimeNs);
-        await unlink(file.path);
-        return mtimeNs;
-      })),
+      Array.from({ length: 200 }, async () =>
+        temp.withBody(Buffer.from('x'), {}, async (file) => {
+          const { mtimeNs } = await file.handle.stat({ bigint: true });
+          expect(file.stats.mtimeNs).toBe(mtimeNs);
+          await unlink(file.path);
+          return mtimeNs;
+        }),
+      ),
     );
     expect(new Set(times).size).toBe(200);
   });
@@ -133,7 +166,9 @@ describe('records of metadata', () => {
       }),
     });
     await failing.store.createBucket(bucket, {});
-    expect((await failureOf(failing.store.put(bucket, 'k', Buffer.from('1'), { metadata: { a: 'b' } }))).code).toBe('unavailable');
+    expect(
+      (await failureOf(failing.store.put(bucket, 'k', Buffer.from('1'), { metadata: { a: 'b' } }))).code,
+    ).toBe('unavailable');
     expect(await listKeys(failing.store, bucket)).toEqual([]);
     expect(await strays(failing.temp)).toEqual([]);
     await failing.close();
@@ -141,7 +176,8 @@ describe('records of metadata', () => {
 
   it('do not pile up', async () => {
     const { store, index } = fixture;
-    for (let at = 0; at < 10; at += 1) await store.put(bucket, 'k', Buffer.from('x'), { metadata: { at: String(at) } });
+    for (let at = 0; at < 10; at += 1)
+      await store.put(bucket, 'k', Buffer.from('x'), { metadata: { at: String(at) } });
     expect((await index.list(undefined, 100)).length).toBeLessThanOrEqual(2);
     expect((await store.head(bucket, 'k'))?.metadata).toEqual({ at: '9' });
     expect(await store.pruneRecords()).toBe(1);
@@ -155,7 +191,8 @@ describe('records of metadata', () => {
 
   it('are pruned in any number, of buckets that are gone, too', async () => {
     const { store, index } = fixture;
-    for (let at = 0; at < 450; at += 1) await index.put({ bucket: 'gone-bucket', key: `k${at}`, identity: 'x' }, { metadata: {} }, undefined);
+    for (let at = 0; at < 450; at += 1)
+      await index.put({ bucket: 'gone-bucket', key: `k${at}`, identity: 'x' }, { metadata: {} }, undefined);
     const kept = await store.put(bucket, 'kept', Buffer.from('x'), { metadata: { a: 'b' } });
     expect(await store.pruneRecords()).toBe(450);
     expect(await store.head(bucket, 'kept')).toEqual(kept);
@@ -164,30 +201,38 @@ describe('records of metadata', () => {
 
 describe('uploads', () => {
   it('do not overwrite a file that appeared by hand meanwhile, where nothing was expected', async () => {
-    const body = Readable.from((async function* () {
-      yield Buffer.from('from the upload');
-      await writeFile(inBucket('k'), 'by hand');
-    })());
-    expect((await failureOf(fixture.store.put(bucket, 'k', body, { ifNoneMatch: '*' }))).code).toBe('precondition_failed');
+    const body = Readable.from(
+      (async function* () {
+        yield Buffer.from('from the upload');
+        await writeFile(inBucket('k'), 'by hand');
+      })(),
+    );
+    expect((await failureOf(fixture.store.put(bucket, 'k', body, { ifNoneMatch: '*' }))).code).toBe(
+      'precondition_failed',
+    );
     expect(await textOf('k')).toBe('by hand');
     expect(await strays(fixture.temp)).toEqual([]);
   });
 
   it('survive that their folder is removed meanwhile', async () => {
     await mkdir(inBucket('in'));
-    const body = Readable.from((async function* () {
-      yield Buffer.from('x');
-      await rm(inBucket('in'), { recursive: true });
-    })());
+    const body = Readable.from(
+      (async function* () {
+        yield Buffer.from('x');
+        await rm(inBucket('in'), { recursive: true });
+      })(),
+    );
     await fixture.store.put(bucket, 'in/k', body);
     expect(await textOf('in/k')).toBe('x');
   });
 
   it('fail clearly when their bucket is deleted meanwhile', async () => {
-    const body = Readable.from((async function* () {
-      yield Buffer.from('x');
-      await fixture.store.deleteBucket(bucket);
-    })());
+    const body = Readable.from(
+      (async function* () {
+        yield Buffer.from('x');
+        await fixture.store.deleteBucket(bucket);
+      })(),
+    );
     expect((await failureOf(fixture.store.put(bucket, 'in/k', body))).code).toBe('not_found');
     expect(await readdir(fixture.buckets)).toEqual([]);
     expect(await strays(fixture.temp)).toEqual([]);
@@ -200,7 +245,9 @@ describe('uploads', () => {
         throw new Error('the body was read');
       },
     });
-    expect((await failureOf(fixture.store.put(bucket, 'k', body, { ifNoneMatch: '*' }))).code).toBe('precondition_failed');
+    expect((await failureOf(fixture.store.put(bucket, 'k', body, { ifNoneMatch: '*' }))).code).toBe(
+      'precondition_failed',
+    );
     expect((await failureOf(fixture.store.put(bucket, 'k/in', body))).code).toBe('invalid_input');
     expect((await failureOf(fixture.store.put('absent', 'k', body))).code).toBe('not_found');
     expect(body.destroyed).toBe(false);

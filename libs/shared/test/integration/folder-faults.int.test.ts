@@ -8,7 +8,14 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { writeError } from '../../src/adapters/folder-errors.ts';
 import type { FolderObjectStore } from '../../src/adapters/folder-object-store.ts';
 import type { ObjectInfo } from '../../src/stores/index.ts';
-import { failureOf, listKeys, makeFolder, openFolderFixture, strays, type FolderFixture } from './folder-fixture.ts';
+import {
+  failureOf,
+  listKeys,
+  makeFolder,
+  openFolderFixture,
+  strays,
+  type FolderFixture,
+} from './folder-fixture.ts';
 
 const bucket = 'photos';
 
@@ -20,7 +27,9 @@ async function mountSmall(bytes: number): Promise<{ path: string } | { reason: s
     spawnSync('umount', ['-l', path]);
     await rm(path, { recursive: true });
   });
-  const { status, stderr } = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', path], { encoding: 'utf8' });
+  const { status, stderr } = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', path], {
+    encoding: 'utf8',
+  });
   return status === 0 ? { path } : { reason: stderr.trim() };
 }
 
@@ -42,8 +51,12 @@ function mapped(code: string): unknown {
 
 async function everyObject(store: FolderObjectStore): Promise<ObjectInfo[]> {
   const all: ObjectInfo[] = [];
-  for (let after: string | undefined; ; ) {
-    const page = await store.list(bucket, { prefix: '', limit: 1000, ...(after === undefined ? {} : { after }) });
+  for (let after: string | undefined; ;) {
+    const page = await store.list(bucket, {
+      prefix: '',
+      limit: 1000,
+      ...(after === undefined ? {} : { after }),
+    });
     all.push(...page.objects);
     if (page.next === undefined) return all;
     after = page.next;
@@ -54,13 +67,18 @@ describe('a full disk', () => {
   it('stores nothing and says so; what is freed can be used again', async () => {
     const disk = await mountSmall(3_000_000);
     if ('reason' in disk) {
-      console.info(`full disk: only the mapping of its error is checked here, since no tmpfs can be mounted: ${disk.reason}`);
+      console.info(
+        `full disk: only the mapping of its error is checked here, since no tmpfs can be mounted: ${disk.reason}`,
+      );
       expect(mapped('ENOSPC')).toMatchObject({ code: 'storage_full', retry: 'later' });
       return;
     }
     const { store, temp } = await open(disk.path);
     await store.put(bucket, 'k', Buffer.alloc(1_000_000, 'a'));
-    for (const body of [Buffer.alloc(2_500_000), Readable.from([Buffer.alloc(1_000_000), Buffer.alloc(1_500_000)])]) {
+    for (const body of [
+      Buffer.alloc(2_500_000),
+      Readable.from([Buffer.alloc(1_000_000), Buffer.alloc(1_500_000)]),
+    ]) {
       const error = await failureOf(store.put(bucket, 'k', body, { metadata: { a: 'b' } }));
       expect(error).toMatchObject({ code: 'storage_full', retry: 'later' });
       expect(error.message).toContain('the disk is full');
@@ -81,8 +99,11 @@ describe('a folder that cannot be written', () => {
   it('fails clearly, and still gives what it has', async () => {
     const disk = await mountSmall(3_000_000);
     if ('reason' in disk && process.getuid?.() === 0) {
-      console.info(`read-only folder: only the mapping of its errors is checked here, since no tmpfs can be mounted: ${disk.reason}`);
-      for (const code of ['EROFS', 'EACCES', 'EPERM']) expect(mapped(code)).toMatchObject({ code: 'unavailable', retry: 'later' });
+      console.info(
+        `read-only folder: only the mapping of its errors is checked here, since no tmpfs can be mounted: ${disk.reason}`,
+      );
+      for (const code of ['EROFS', 'EACCES', 'EPERM'])
+        expect(mapped(code)).toMatchObject({ code: 'unavailable', retry: 'later' });
       return;
     }
     const folders = 'path' in disk ? disk.path : await makeFolder();
@@ -128,7 +149,9 @@ describe('folders on two file systems', () => {
   it('are refused at the start, with what to do', async () => {
     const disk = await mountSmall(1_000_000);
     if ('reason' in disk) {
-      console.info(`two file systems: only the mapping of the error is checked here, since no tmpfs can be mounted: ${disk.reason}`);
+      console.info(
+        `two file systems: only the mapping of the error is checked here, since no tmpfs can be mounted: ${disk.reason}`,
+      );
       expect(mapped('EXDEV')).toMatchObject({ code: 'unavailable' });
       return;
     }
@@ -155,7 +178,10 @@ describe('folders on two file systems', () => {
       const error = await failureOf(fixture.store.put(bucket, 'mounted/k', Buffer.from('x')));
       expect(error.code).toBe('unavailable');
       expect(error.message).toContain('another file system');
-      expect((await failureOf(fixture.store.put(bucket, 'mounted/k', Buffer.from('x'), { ifNoneMatch: '*' }))).code).toBe('unavailable');
+      expect(
+        (await failureOf(fixture.store.put(bucket, 'mounted/k', Buffer.from('x'), { ifNoneMatch: '*' })))
+          .code,
+      ).toBe('unavailable');
       expect(await strays(fixture.temp)).toEqual([]);
     } finally {
       spawnSync('umount', [inside]);
@@ -191,7 +217,8 @@ describe('kill -9 during uploads', () => {
     // Nothing but files and folders: the link of an unfinished `ifNoneMatch` is a whole object with two names.
     await fixture.store.pruneRecords();
     expect(await fixture.index.list(undefined, 10_000)).toHaveLength(objects.length);
-    for (const { key } of objects.slice(0, 20)) expect((await stat(join(fixture.buckets, bucket, key))).nlink).toBe(1);
+    for (const { key } of objects.slice(0, 20))
+      expect((await stat(join(fixture.buckets, bucket, key))).nlink).toBe(1);
     await fixture.close();
   }, 60_000);
 });

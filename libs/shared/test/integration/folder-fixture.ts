@@ -49,12 +49,22 @@ export async function openFolderFixture(options: FolderFixtureOptions = {}): Pro
       systemRoot: system,
       tempRoot: temp,
       index,
-      presign: createPresigner({ key: new Secret('k'.repeat(32)), baseUrl: () => 'http://localhost', clock: systemClock }),
+      presign: createPresigner({
+        key: new Secret('k'.repeat(32)),
+        baseUrl: () => 'http://localhost',
+        clock: systemClock,
+      }),
       clock: systemClock,
       log,
     });
     return {
-      root, buckets, system, temp, store, index, logged,
+      root,
+      buckets,
+      system,
+      temp,
+      store,
+      index,
+      logged,
       close: async () => {
         await store.close();
         await database.close();

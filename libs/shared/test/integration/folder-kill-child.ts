@@ -12,7 +12,8 @@ async function putOne(lane: number, at: number): Promise<void> {
   const letter = String.fromCharCode(97 + (at % 26));
   const key = `in/${lane % 3}/${round}-${lane}-${at}-${size}-${letter}`;
   const whole = Buffer.alloc(size, letter);
-  const body = lane % 2 === 0 ? whole : Readable.from([whole.subarray(0, size >> 1), whole.subarray(size >> 1)]);
+  const body =
+    lane % 2 === 0 ? whole : Readable.from([whole.subarray(0, size >> 1), whole.subarray(size >> 1)]);
   const { etag } = await store.put('photos', key, body, { metadata: { letter }, ifNoneMatch: '*' });
   process.stdout.write(`${key} ${etag}\n`);
 }

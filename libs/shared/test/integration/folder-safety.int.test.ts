@@ -1,6 +1,19 @@
 import { spawnSync } from 'node:child_process';
 import { createServer } from 'node:net';
-import { chmod, lstat, mkdir, readdir, readFile, readlink, rename, rm, stat, symlink, unlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  stat,
+  symlink,
+  unlink,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -8,7 +21,14 @@ import { isAppError } from '../../src/errors/index.ts';
 import { systemClock } from '../../src/lifecycle/index.ts';
 import { createDirectories } from '../../src/adapters/folder-directory.ts';
 import { unlessCode } from '../../src/adapters/folder-errors.ts';
-import { failureOf, listKeys, makeFolder, openFolderFixture, strays, type FolderFixture } from './folder-fixture.ts';
+import {
+  failureOf,
+  listKeys,
+  makeFolder,
+  openFolderFixture,
+  strays,
+  type FolderFixture,
+} from './folder-fixture.ts';
 
 const bucket = 'photos';
 let fixture: FolderFixture;
@@ -33,7 +53,11 @@ function inBucket(...parts: string[]): string {
 
 /** Nothing came into the folder outside, and what was there is as it was. */
 async function expectOutsideUntouched(): Promise<void> {
-  expect((await readdir(outside, { recursive: true })).sort()).toEqual(['secret.txt', 'sub', join('sub', 'secret.txt')]);
+  expect((await readdir(outside, { recursive: true })).sort()).toEqual([
+    'secret.txt',
+    'sub',
+    join('sub', 'secret.txt'),
+  ]);
   for (const path of ['secret.txt', join('sub', 'secret.txt')]) {
     expect(await readFile(join(outside, path), 'utf8')).toBe('secret');
   }
@@ -75,18 +99,23 @@ describe('links', () => {
     expect(await fixture.store.head(bucket, 'link')).toBeUndefined();
   });
 
-  it.each(['secret.txt', 'new.txt', 'deep/new.txt', 'sub/secret.txt', 'sub/new.txt'])('to a folder is not entered (%s)', async (name) => {
-    await symlink(outside, inBucket('folder'));
-    await expectUnreachable(`folder/${name}`);
-    await mkdir(inBucket('sub'));
-    await symlink(outside, inBucket('sub', 'folder'));
-    await expectUnreachable(`sub/folder/${name}`);
-  });
+  it.each(['secret.txt', 'new.txt', 'deep/new.txt', 'sub/secret.txt', 'sub/new.txt'])(
+    'to a folder is not entered (%s)',
+    async (name) => {
+      await symlink(outside, inBucket('folder'));
+      await expectUnreachable(`folder/${name}`);
+      await mkdir(inBucket('sub'));
+      await symlink(outside, inBucket('sub', 'folder'));
+      await expectUnreachable(`sub/folder/${name}`);
+    },
+  );
 
   it('to a folder makes no folder marker and loses none', async () => {
     await symlink(outside, inBucket('folder'));
     expect(await fixture.store.head(bucket, 'folder/')).toBeUndefined();
-    expect((await failureOf(fixture.store.put(bucket, 'folder/', Buffer.alloc(0)))).code).toBe('invalid_input');
+    expect((await failureOf(fixture.store.put(bucket, 'folder/', Buffer.alloc(0)))).code).toBe(
+      'invalid_input',
+    );
     await fixture.store.remove(bucket, 'folder/');
     await expectOutsideUntouched();
   });
@@ -134,7 +163,9 @@ describe('links', () => {
       while (swapping) {
         await rename(inBucket('hot'), inBucket('cold'));
         // A `put` may make the folder anew, at each of these points.
-        const linked = await unlessCode(['EEXIST'], async () => symlink(outside, inBucket('hot')).then(() => true));
+        const linked = await unlessCode(['EEXIST'], async () =>
+          symlink(outside, inBucket('hot')).then(() => true),
+        );
         if (linked === true) {
           swaps += 1;
           await unlink(inBucket('hot'));
@@ -152,7 +183,10 @@ describe('links', () => {
         if (at % 4 === 0) await store.put(bucket, `${folder}/new-${at}`, Buffer.from('x'));
         else if (at % 4 === 1) await store.remove(bucket, `${folder}/secret.txt`);
         else if (at % 4 === 2) await listKeys(store, bucket, `${folder}/`);
-        else expect((await buffer((await store.get(bucket, `${folder}/secret.txt`)).body)).toString()).toBe('inside');
+        else
+          expect((await buffer((await store.get(bucket, `${folder}/secret.txt`)).body)).toString()).toBe(
+            'inside',
+          );
         outcomes.done += 1;
       } catch (error) {
         // The folder was just not there, or a link stood in its place.
@@ -162,7 +196,8 @@ describe('links', () => {
     };
     const hammer = async (): Promise<void> => {
       try {
-        for (let at = 0; at < 1200; at += 4) await Promise.all([hit(at), hit(at + 1), hit(at + 2), hit(at + 3)]);
+        for (let at = 0; at < 1200; at += 4)
+          await Promise.all([hit(at), hit(at + 1), hit(at + 2), hit(at + 3)]);
       } finally {
         swapping = false;
       }
@@ -268,7 +303,10 @@ describe('names', () => {
     await store.put(bucket, 'file', Buffer.from('x'));
     await store.put(bucket, 'folder/in', Buffer.from('x'));
     for (const key of ['file/in', 'file/in/deeper', 'folder', 'file/']) {
-      expect(await failureOf(store.put(bucket, key, Buffer.alloc(0))), key).toMatchObject({ code: 'invalid_input', field: 'key' });
+      expect(await failureOf(store.put(bucket, key, Buffer.alloc(0))), key).toMatchObject({
+        code: 'invalid_input',
+        field: 'key',
+      });
       expect(await store.head(bucket, key)).toBeUndefined();
       expect((await failureOf(store.get(bucket, key))).code).toBe('not_found');
       await store.remove(bucket, key);

@@ -28,7 +28,11 @@ async function pages(limit: number, between: (page: number) => void, prefix = ''
   const keys: string[] = [];
   let after: string | undefined;
   for (let at = 0; ; at += 1) {
-    const page = await fixture.store.list(bucket, { prefix, limit, ...(after === undefined ? {} : { after }) });
+    const page = await fixture.store.list(bucket, {
+      prefix,
+      limit,
+      ...(after === undefined ? {} : { after }),
+    });
     keys.push(...page.objects.map((object) => object.key));
     if (page.next === undefined) return keys;
     expect(page.objects).toHaveLength(limit);
@@ -136,16 +140,18 @@ describe('an object of 300 MB', () => {
       peak = Math.max(peak, process.memoryUsage().rss - base);
     };
     const sent = createHash('sha256');
-    const body = Readable.from((function* () {
-      for (let at = 0; at < count; at += 1) {
-        // A new buffer each time, as a socket gives: what is held on to shows.
-        const one = Buffer.from(chunk);
-        one.writeUInt32LE(at);
-        sent.update(one);
-        look();
-        yield one;
-      }
-    })());
+    const body = Readable.from(
+      (function* () {
+        for (let at = 0; at < count; at += 1) {
+          // A new buffer each time, as a socket gives: what is held on to shows.
+          const one = Buffer.from(chunk);
+          one.writeUInt32LE(at);
+          sent.update(one);
+          look();
+          yield one;
+        }
+      })(),
+    );
     await fixture.store.put(bucket, 'large', body, { size: count * chunk.length });
     const got = createHash('sha256');
     const { body: read } = await fixture.store.get(bucket, 'large');

@@ -37,7 +37,7 @@ export type ErrorHandler = (error: unknown, request: FastifyRequest, reply: Fast
 /** OSCAR's routes answer in text, Sluice's in `application/problem+json` (RFC 9457); our own bugs say nothing and are logged. */
 export function createErrorHandler(log: Logger): ErrorHandler {
   return (error, request, reply) => {
-    const problem = problemOf(error);
+    const problem = hasLeft(request) ? left : problemOf(error);
     if (problem === undefined) {
       log.error({ err: error, request_id: request.id, route: routeOf(request) }, 'request failed');
       void reply.code(500).header('x-request-id', request.id).send();
@@ -65,8 +65,16 @@ function sendProblem(reply: FastifyReply, { status, code, detail, field }: Probl
     detail,
     ...(field === undefined ? {} : { field }),
   };
-  void reply.header('content-type', 'application/problem+json').send(JSON.stringify(body));
+  // As bytes: Fastify would add a charset, which this type does not have.
+  void reply.header('content-type', 'application/problem+json').send(Buffer.from(JSON.stringify(body)));
 }
+
+/** The client broke off in the middle of its body: whatever that made fail is not our failure. */
+function hasLeft(request: FastifyRequest): boolean {
+  return request.raw.destroyed && !request.raw.complete;
+}
+
+const left: Problem = { status: 499, code: 'cancelled', detail: 'The client ended the request early.' };
 
 /** Undefined for what is nobody's fault but ours. */
 function problemOf(error: unknown): Problem | undefined {

@@ -21,6 +21,8 @@ export interface CandidatesDeps {
   readonly delivered: Delivered;
   /** Whether a file at this path would be an input. */
   readonly isInput: (path: string) => boolean;
+  /** Has a path looked at. */
+  readonly onEvent: (path: string) => void;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -92,7 +94,7 @@ export function createCandidates(deps: CandidatesDeps): Candidates {
       if (others.length === 0) return found;
       await clock.sleep(openFiles.restMs());
       for (const path of await openForWriting(deps, others)) {
-        settling.touch(path, clock.monotonic());
+        deps.onEvent(path);
         found.add(path);
       }
       return found;

@@ -51,6 +51,9 @@ export function createFolderWatcher(deps: FolderWatcherDeps): NotificationSource
       const unfinished = await running().unfinished(paths);
       return paths.map((path) => !unfinished.has(path));
     },
+    expect: (objects) => {
+      current.watcher?.expect(objects.map(({ bucket, key }) => `${bucket}/${key}`));
+    },
     stop: async () => {
       const { watcher } = current;
       delete current.watcher;
@@ -76,6 +79,7 @@ async function realRoot(path: string): Promise<string> {
 interface Watcher {
   follow(paths: readonly BucketPath[]): Promise<void>;
   unfinished(paths: readonly string[]): Promise<ReadonlySet<string>>;
+  expect(paths: readonly string[]): void;
   stop(): Promise<void>;
 }
 
@@ -106,6 +110,13 @@ function startWatcher(deps: FolderWatcherDeps, root: string, handlers: Notificat
       return follower.promise;
     },
     unfinished: loop.candidates.unfinished,
+    expect: (paths) => {
+      // As if each had just been written: it settles like any other.
+      for (const path of paths) {
+        if (!loop.settling.touch(path, clock.monotonic())) state.lossSince ??= clock.monotonic();
+      }
+      loop.wake.ring();
+    },
     stop: async () => {
       state.stopped = true;
       unsubscribe();
@@ -137,9 +148,8 @@ function buildLoop(
   const onEvent = (path: string): void => {
     state.events += 1;
     state.lastEventAt = clock.monotonic();
-    const quiet = settling.touchedCount === 0;
     if (!settling.touch(path, state.lastEventAt)) onLoss();
-    if (quiet) wake.ring();
+    wake.ring();
   };
   const watch = deps.watch ?? watchFolder;
   const tree = createFolderTree({ root, watch, recursive: platform === 'darwin', log, onEvent, onLoss });
@@ -153,6 +163,7 @@ function buildLoop(
     tree,
     delivered,
     isInput,
+    onEvent,
     clock,
     log,
   });

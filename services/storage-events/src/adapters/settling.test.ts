@@ -49,7 +49,11 @@ test('it is bounded, and known paths can still be touched when it is full', () =
   const settling = createSettling({ settleMs: 100, limit: 2 });
   expect(['a', 'b', 'c', 'a'].map((path) => settling.touch(path, 0))).toEqual([true, true, false, true]);
   expect([settling.size, settling.touchedCount]).toEqual([2, 2]);
-  expect([settling.takeTouched(1), settling.takeTouched(5), settling.touchedCount]).toEqual([['a'], ['b'], 0]);
+  expect([settling.takeTouched(1), settling.takeTouched(5), settling.touchedCount]).toEqual([
+    ['a'],
+    ['b'],
+    0,
+  ]);
 });
 
 test('a file that is put off is due then', () => {

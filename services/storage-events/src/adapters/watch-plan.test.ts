@@ -2,7 +2,11 @@ import { splitPath } from '@sluice/shared/stores';
 import { expect, test } from 'vitest';
 import { createWatchPlan } from './watch-plan.ts';
 
-const plan = createWatchPlan(['photos/in', 'photos/a/b', 'whole', 'photos/in/.x/y'].map((path) => splitPath(path.replace(/^whole$/, 'whole-bucket'))));
+const plan = createWatchPlan(
+  ['photos/in', 'photos/a/b', 'whole', 'photos/in/.x/y'].map((path) =>
+    splitPath(path.replace(/^whole$/, 'whole-bucket')),
+  ),
+);
 
 test.each([
   ['', 'way'],

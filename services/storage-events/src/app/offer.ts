@@ -105,6 +105,7 @@ async function completeHeads(deps: OfferDeps, listed: readonly ObjectInfo[]): Pr
     if (unsettled) heads.set(placeOf(object), 'unfinished');
     return !unsettled;
   });
+  deps.source.expect?.(unique.filter((object) => heads.has(placeOf(object))));
   const ready = deps.source.ready === undefined ? undefined : await deps.source.ready(atRest);
   const complete = atRest.filter((object, at) => {
     const isReady = ready === undefined || ready[at] === true;

@@ -18,7 +18,12 @@ describe('the floor in effect', () => {
 });
 
 test('an object is unsettled for a while after it changed, not for as long as its time lies ahead', () => {
-  expect([0, 999, 1000, 5000].map((age) => isUnsettled(10_000 - age, 10_000, 1000))).toEqual([true, true, false, false]);
+  expect([0, 999, 1000, 5000].map((age) => isUnsettled(10_000 - age, 10_000, 1000))).toEqual([
+    true,
+    true,
+    false,
+    false,
+  ]);
   expect(isUnsettled(10_500, 10_000, 1000)).toBe(true);
   expect(isUnsettled(10_000_000, 10_000, 1000)).toBe(false);
 });

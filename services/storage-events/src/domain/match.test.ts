@@ -72,7 +72,9 @@ describe('matching', () => {
         const key = parts.join('/');
         const expected = all.filter(({ inputs }) => inputs.some(({ prefix }) => isInputKey(prefix, key)));
         const found = matchServices(createServiceIndex(all), 'bucket', key);
-        expect(new Set(found.map((match) => match.service.name))).toEqual(new Set(expected.map((one) => one.name)));
+        expect(new Set(found.map((match) => match.service.name))).toEqual(
+          new Set(expected.map((one) => one.name)),
+        );
       }),
     );
   });

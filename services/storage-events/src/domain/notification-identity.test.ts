@@ -27,7 +27,9 @@ describe('identity of what a notification tells of', () => {
   });
 
   test('does not depend on eventTime', () => {
-    expect(notificationIdentity(record({ eventTime: 1 }))).toBe(notificationIdentity(record({ eventTime: 2 })));
+    expect(notificationIdentity(record({ eventTime: 1 }))).toBe(
+      notificationIdentity(record({ eventTime: 2 })),
+    );
   });
 
   test('is the version where there is one', () => {

@@ -41,7 +41,11 @@ const awsRecord = (key: string, more: Record<string, unknown> = {}): object => (
   s3: {
     s3SchemaVersion: '1.0',
     configurationId: 'testConfigRule',
-    bucket: { name: 'mybucket', ownerIdentity: { principalId: 'A3NL1KOZZKExample' }, arn: 'arn:aws:s3:::mybucket' },
+    bucket: {
+      name: 'mybucket',
+      ownerIdentity: { principalId: 'A3NL1KOZZKExample' },
+      arn: 'arn:aws:s3:::mybucket',
+    },
     object: { key, size: 1024, eTag: 'd41d8cd98f00b204e9800998ecf8427e', sequencer: '0055AED6DCD90281E5' },
   },
   ...more,
@@ -100,12 +104,20 @@ describe('bodies', () => {
     const body = { Records: [...names.map((eventName) => ({ eventName })), awsRecord('in/a')] };
     const { records, ignored } = parseNotification(body);
     expect([records.length, ignored]).toEqual([1, names.length]);
-    const test = { Service: 'Amazon S3', Event: 's3:TestEvent', Time: '2026-01-02T03:04:05.678Z', Bucket: 'b' };
+    const test = {
+      Service: 'Amazon S3',
+      Event: 's3:TestEvent',
+      Time: '2026-01-02T03:04:05.678Z',
+      Bucket: 'b',
+    };
     expect(parseNotification(test)).toEqual({ records: [], ignored: 1 });
   });
 
   test('with what servers leave out', () => {
-    const body = minio({ size: undefined, eTag: undefined, sequencer: undefined, versionId: 'null' }, { userIdentity: {} });
+    const body = minio(
+      { size: undefined, eTag: undefined, sequencer: undefined, versionId: 'null' },
+      { userIdentity: {} },
+    );
     expect(parseNotification(body).records[0]).toEqual({
       eventName: 'ObjectCreated:Put',
       server: 'minio',
@@ -139,9 +151,12 @@ describe('keys are decoded once', () => {
       }),
     );
     fc.assert(
-      fc.property(fc.string({ minLength: 1, unit: fc.constantFrom('%', '+', ' ', '\n', '/', 'a', '2', 'F', 'é') }), (key) => {
-        expect(keyOf(encodeEventKey(key))).toBe(key);
-      }),
+      fc.property(
+        fc.string({ minLength: 1, unit: fc.constantFrom('%', '+', ' ', '\n', '/', 'a', '2', 'F', 'é') }),
+        (key) => {
+          expect(keyOf(encodeEventKey(key))).toBe(key);
+        },
+      ),
     );
   });
 });
@@ -156,7 +171,10 @@ describe('faults name the place', () => {
     ['Records[0]', { Records: [7] }],
     ['Records[0].eventName', { Records: [{}] }],
     ['Records[1].s3', { Records: [awsRecord('a'), { eventName: 'ObjectCreated:Put' }] }],
-    ['Records[0].s3.bucket.name', { Records: [{ eventName: 'ObjectCreated:Put', s3: { bucket: { name: 4 } } }] }],
+    [
+      'Records[0].s3.bucket.name',
+      { Records: [{ eventName: 'ObjectCreated:Put', s3: { bucket: { name: 4 } } }] },
+    ],
     ['Records[0].s3.object.key', { Records: (minio({ key: undefined }) as { Records: unknown }).Records }],
     ['Records[0].s3.object.key', minio({ key: '%E0%A4%A' })],
     ['Records[0].s3.object.key', minio({ key: '\uD800' })],
@@ -180,9 +198,15 @@ describe('faults name the place', () => {
     };
     fc.assert(fc.property(anything, check));
     fc.assert(fc.property(fc.record({ Records: fc.array(anything), Key: anything }), check));
-    const object = fc.record({ key: fc.string(), size: anything, eTag: anything, sequencer: anything }, { requiredKeys: [] });
+    const object = fc.record(
+      { key: fc.string(), size: anything, eTag: anything, sequencer: anything },
+      { requiredKeys: [] },
+    );
     fc.assert(fc.property(object, (fields) => check(minio(fields))));
-    const record = fc.record({ s3: anything, userIdentity: anything, eventTime: anything }, { requiredKeys: [] });
+    const record = fc.record(
+      { s3: anything, userIdentity: anything, eventTime: anything },
+      { requiredKeys: [] },
+    );
     fc.assert(fc.property(record, (fields) => check(minio({}, fields))));
   });
 });
