@@ -29,6 +29,7 @@ import { createSupervisor, pickBaseEnvironment } from '@sluice/supervisor';
 import {
   createChildProcessScripts,
   killLeftovers,
+  removeLeftWork,
   type ChildProcessScripts,
 } from '@sluice/supervisor/adapters';
 import { adaptersChosen } from './adapters-chosen.ts';
@@ -85,7 +86,7 @@ export async function createStandalone(deps: StandaloneDeps): Promise<Standalone
   const database = openDatabase({ path: folder.database, clock, log });
   try {
     const instance = (await keepSecret(join(folder.root, 'instance-id'), 12)).secret.reveal();
-    await killLeftovers(instance, { clock });
+    await cleanUp(deps, instance);
     const stores = await openStores(deps, database, () => state.publicUrl);
     const scripts = createChildProcessScripts({
       shell: config.SLUICE_SHELL,
@@ -115,6 +116,14 @@ export async function createStandalone(deps: StandaloneDeps): Promise<Standalone
     await database.close();
     throw error;
   }
+}
+
+/** What a killed server left: running scripts, then their folders. */
+async function cleanUp({ folder, clock, log }: StandaloneDeps, instance: string): Promise<void> {
+  const { ended, remaining } = await killLeftovers(instance, { clock });
+  if (ended + remaining > 0) log.warn({ ended, remaining }, 'scripts of a killed server were still running');
+  const kept = await removeLeftWork(folder.work);
+  if (kept.length > 0) log.warn({ kept }, 'work folders could not be removed');
 }
 
 async function openStores(deps: StandaloneDeps, database: Database, baseUrl: () => string): Promise<Stores> {

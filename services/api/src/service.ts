@@ -1,3 +1,4 @@
+import type { Server } from 'node:http';
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { Bus } from '@sluice/shared/bus';
 import { AppError, systemCode } from '@sluice/shared/errors';
@@ -47,6 +48,7 @@ export interface Api extends Component {
 
 /** Time that answers under way get when the server stops. */
 const drainMs = 5000;
+const idleCheckMs = 20;
 
 /** `owner_name` of what the administrator makes (OSCAR §1.2, step 12). */
 const ownerName = 'oscar';
@@ -60,18 +62,11 @@ export function createApi(deps: ApiDeps): Api {
   const app = createServer(context);
   let stopping: Promise<void> | undefined;
   const stop = async (): Promise<void> => {
-    const closing = app.close();
-    const patience = new AbortController();
-    // Downloads that nobody reads would keep the server for ever.
-    const force = clock.sleep(drainMs, patience.signal).then(
-      () => {
-        app.server.closeAllConnections();
-      },
-      () => undefined,
-    );
-    await closing;
-    patience.abort();
-    await force;
+    const closed = new AbortController();
+    const closing = app.close().finally(() => {
+      closed.abort();
+    });
+    await Promise.all([closing, closeConnections(app.server, clock, closed.signal)]);
     await context.directory.stop();
   };
   return {
@@ -95,6 +90,17 @@ export function createApi(deps: ApiDeps): Api {
       return { host: address.address, port: address.port, url: `http://${host}:${address.port}` };
     },
   };
+}
+
+/** A connection whose answer is sent is idle, and kept alive unless somebody closes it; what is left after a while is cut. */
+async function closeConnections(server: Server, clock: Clock, closed: AbortSignal): Promise<void> {
+  const end = clock.monotonic() + drainMs;
+  while (!closed.aborted) {
+    if (clock.monotonic() < end) server.closeIdleConnections();
+    // Downloads that nobody reads would keep the server for ever.
+    else server.closeAllConnections();
+    await clock.sleep(idleCheckMs, closed).catch(() => undefined);
+  }
 }
 
 function httpContext(deps: ApiDeps): HttpContext {

@@ -59,16 +59,14 @@ function startHint(connection: Connection): string {
 export function answerError(connection: Connection, reply: HttpReply, body: string): CliError {
   const problem = parseProblem(reply.header('content-type'), body);
   const message = problem.message ?? statusText(reply.status);
-  return new CliError(
-    exitCodeOf(reply.status),
-    problem.field === undefined ? message : `${problem.field}: ${message}`,
-    {
-      code: problem.code ?? codeOf(reply.status),
-      field: problem.field,
-      hint: hintOf(connection, reply),
-      status: reply.status,
-    },
-  );
+  const namesField =
+    problem.field === undefined || message.toLowerCase().includes(problem.field.toLowerCase());
+  return new CliError(exitCodeOf(reply.status), namesField ? message : `${problem.field}: ${message}`, {
+    code: problem.code ?? codeOf(reply.status),
+    field: problem.field,
+    hint: hintOf(connection, reply),
+    status: reply.status,
+  });
 }
 
 function exitCodeOf(status: number): ExitCode {

@@ -125,8 +125,7 @@ async function getOne(
   try {
     const file = item.file();
     const size = await downloadFile(context, { bucket, key, file }, progress.bytes);
-    progress.file();
-    await progress.note(`${where} → ${oneLine(path.relative(context.cwd, file))} (${bytesText(size)})`);
+    await progress.file(`${where} → ${oneLine(path.relative(context.cwd, file))} (${bytesText(size)})`);
     await add({ bucket, key, file, size });
     return true;
   } catch (error) {

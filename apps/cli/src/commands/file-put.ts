@@ -8,7 +8,7 @@ import { createProgress, type Progress, type Total } from '../files/progress.ts'
 import { parseRemote } from '../files/remote-path.ts';
 import { planSources, type Source, type SourcePlan } from '../files/sources.ts';
 import { knownRuns, waitForStartedRuns, type ObjectName } from '../files/started-runs.ts';
-import { keyOf, resolveTarget, servicesFor, type Target } from '../files/target.ts';
+import { allInputFolders, keyOf, resolveTarget, servicesFor, type Target } from '../files/target.ts';
 import { uploadFile } from '../files/upload.ts';
 import { bytesText } from '../format/quantity.ts';
 import { oneLine } from '../format/text.ts';
@@ -133,11 +133,10 @@ async function putOne(put: Put, source: Source): Promise<void> {
         progress.bytes,
       ),
     }));
-    progress.file();
+    await progress.file(`${oneLine(source.name)} → ${where} (${bytesText(uploaded.size)})`);
     const document = { file: source.file, ...object, ...uploaded };
     if (services.length === 0) {
       put.endings.add(exitCodes.ok);
-      await progress.note(`${oneLine(source.name)} → ${where} (${bytesText(uploaded.size)})`);
       await put.add(document);
       return;
     }
@@ -146,7 +145,9 @@ async function putOne(put: Put, source: Source): Promise<void> {
   } catch (error) {
     if (!(error instanceof CliError) || endsAll(error)) throw error;
     put.endings.add(error.exitCode);
-    await progress.note(`${context.errColors.red('failed')} ${where}: ${oneLine(error.message)}`);
+    await progress.note(
+      `${context.errColors.red('failed')} ${where}: ${oneLine(error.message)}${error.hint === undefined ? '' : ` ${oneLine(error.hint)}`}`,
+    );
     await put.add({ file: source.file, ...object, error: errorDocument(error) });
   }
 }
@@ -165,9 +166,17 @@ function servicesOf(put: Put, object: ObjectName): string[] {
     `No service has ${objectPath(object)} below its input path; it was not uploaded.`,
     {
       code: 'no_service',
-      hint: 'Without --wait it is uploaded all the same.',
+      hint: inputsHint(put.services),
     },
   );
+}
+
+function inputsHint(services: readonly JsonRecord[]): string {
+  const folders = allInputFolders(services);
+  const shown = folders.slice(0, 5).map(oneLine).join(', ') + (folders.length > 5 ? ', …' : '');
+  return folders.length === 0
+    ? 'There is none with an input path: sluice apply FILE makes one.'
+    : `Runs start below: ${shown}`;
 }
 
 /** Outputs as the result, or why there are none. @returns the run's document */

@@ -2,7 +2,7 @@ import { notFound } from '../cli-error.ts';
 import type { Context } from '../context.ts';
 import { exitCodes, type ExitCode } from '../exit-codes.ts';
 import { tableText } from '../format/table.ts';
-import { oneLine, shorten } from '../format/text.ts';
+import { oneLine, plural, shorten } from '../format/text.ts';
 import { listIn, record, textIn, type JsonRecord } from '../api/wire.ts';
 import { confirm } from './confirm.ts';
 
@@ -94,7 +94,10 @@ function shownFields(service: JsonRecord): [string, string][] {
   for (const key of Object.keys(record(secrets ?? {}, '"secrets"')))
     fields.push([`environment.secrets.${oneLine(key)}`, '(secret)']);
   if (typeof script === 'string')
-    fields.push(['script', `${script.split('\n').length} lines (--script prints it)`]);
+    fields.push([
+      'script',
+      `${plural(script.replace(/\n$/, '').split('\n').length, 'line')} (--script prints it)`,
+    ]);
   if (typeof token === 'string' && token !== '') fields.push(['token', '(--token prints it)']);
   return fields;
 }

@@ -1,12 +1,14 @@
 import type { Context } from '../context.ts';
-import { bytesText } from '../format/quantity.ts';
+import { note } from '../commands/say.ts';
+import { bytesText, durationText } from '../format/quantity.ts';
+import { plural } from '../format/text.ts';
 
 /** How a transfer of files is shown while it goes on. */
 export interface Progress {
   /** Bytes that went; negative when a file begins again. */
   bytes(count: number): void;
-  /** One more file is done. */
-  file(): void;
+  /** One more file is done. The text is a line for it where there is no bar. */
+  file(text: string): Promise<void>;
   /** A line about the transfer (stderr). Not with `--json`. */
   note(text: string): Promise<void>;
   /** A line of the result (stdout). */
@@ -28,10 +30,8 @@ export async function createProgress(context: Context, countAll: () => Promise<T
 function plainProgress(context: Context): Progress {
   return {
     bytes: () => undefined,
-    file: () => undefined,
-    note: async (text) => {
-      if (context.json === undefined) await context.io.err(`${text}\n`);
-    },
+    file: (text) => note(context, text),
+    note: (text) => note(context, text),
     result: (text) => context.io.out(`${text}\n`),
     stop: () => undefined,
   };
@@ -50,6 +50,7 @@ async function barProgress(context: Context, total: Total): Promise<Progress> {
     barCompleteChar: '█',
     barIncompleteChar: '░',
   });
+  const begin = context.now();
   let done = 0;
   let files = 0;
   const fields = (): object => ({
@@ -75,12 +76,15 @@ async function barProgress(context: Context, total: Total): Promise<Progress> {
     file: () => {
       files += 1;
       update();
+      return Promise.resolve();
     },
     note: line,
     // On a terminal both streams are one; a redirected stdout does not disturb the bar.
     result: (text) => (context.io.outIsTty ? line(text) : context.io.out(`${text}\n`)),
     stop: () => {
       // Lines that wait for the next redraw would be lost.
+      const time = durationText(context.now() - begin);
+      bars.log(`${plural(files, 'file')}, ${bytesText(done)} in ${time}\n`);
       bars.update();
       bars.stop();
     },

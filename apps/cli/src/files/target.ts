@@ -46,6 +46,11 @@ export function servicesFor(services: readonly JsonRecord[], bucket: string, key
   });
 }
 
+/** Paths that uploads start runs below, for a message. */
+export function allInputFolders(services: readonly JsonRecord[]): string[] {
+  return [...new Set(services.flatMap(inputFolders))];
+}
+
 /** `bucket/folder/` of each input in the server's own store. */
 function inputFolders(service: JsonRecord): string[] {
   return listIn(service['input'], '"input"').flatMap((item) => {

@@ -15,13 +15,15 @@ function objectText(object: WireObject): string {
 
 /** Why a run did not succeed, in a line: `exit code 3: the script failed`. */
 export function failureText(run: WireRun): string {
-  const code = run.exitCode === undefined || run.exitCode === 0 ? [] : [`exit code ${run.exitCode}`];
-  const message =
-    run.failure === undefined
-      ? []
-      : [oneLine(run.failure.message === '' ? run.failure.code : run.failure.message)];
-  const parts = [...code, ...message];
-  return parts.length === 0 ? run.state : parts.join(': ');
+  const message = run.failure === undefined ? undefined : firstLine(run.failure.message || run.failure.code);
+  const exit = run.exitCode === undefined || run.exitCode === 0 ? undefined : `exit code ${run.exitCode}`;
+  if (message === undefined) return exit ?? run.state;
+  return exit === undefined || message.includes(exit) ? message : `${exit}: ${message}`;
+}
+
+/** The server's messages may go on with lines of the log, which are shown as such. */
+function firstLine(text: string): string {
+  return oneLine(text.split('\n', 1)[0] ?? '');
 }
 
 /** How long a run's last attempt took, or has taken. */
@@ -47,7 +49,7 @@ export function runText(run: WireRun, now: number, colors: Colors): string {
   if (run.outputsOmitted > 0) rows.push(['', `… and ${run.outputsOmitted} more`]);
   if (run.exitCode !== undefined) rows.push(['exit code', String(run.exitCode)]);
   if (run.failure !== undefined) {
-    rows.push(['failure', colors.red(`${oneLine(run.failure.code)}: ${oneLine(run.failure.message)}`)]);
+    rows.push(['failure', colors.red(`${oneLine(run.failure.code)}: ${firstLine(run.failure.message)}`)]);
   }
   if (run.traceId !== undefined) rows.push(['trace', oneLine(run.traceId)]);
   const head = rows.map(([name, value]) => `${colors.dim(name.padEnd(9))}  ${value}`);
@@ -61,7 +63,7 @@ function timelineLines(run: WireRun, colors: Colors): string[] {
     const time = `+${durationText(entry.at - start)}`.padStart(9);
     const attempt = hasAttempts ? `  #${entry.attempt}` : '';
     const pad = ' '.repeat(Math.max(0, 10 - entry.state.length));
-    const message = entry.message === undefined ? '' : `  ${oneLine(entry.message)}`;
+    const message = entry.message === undefined ? '' : `  ${firstLine(entry.message)}`;
     return `${colors.dim(time)}${attempt}  ${stateText(colors, oneLine(entry.state))}${message === '' ? '' : pad}${message}`;
   });
 }

@@ -1,6 +1,7 @@
 import type { BigIntStats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { addAbortSignal, Readable } from 'node:stream';
+import { callbackify } from 'node:util';
 import { AppError } from '../errors/index.ts';
 import { readError } from './folder-errors.ts';
 import { identityOf } from './folder-identity.ts';
@@ -32,6 +33,7 @@ export function fileBody(
     if (identityOf(now) === identityOf(stats)) return null;
     throw new AppError('precondition_failed', `Cannot ${what}: it was written to meanwhile.`);
   };
+  const close = callbackify(async () => handle.close());
   const body = new Readable({
     highWaterMark: chunkBytes,
     read() {
@@ -41,14 +43,9 @@ export function fileBody(
       );
     },
     destroy(error, callback) {
-      handle.close().then(
-        () => {
-          callback(error);
-        },
-        (closeError: unknown) => {
-          callback(error ?? asError(closeError));
-        },
-      );
+      close((closeError) => {
+        callback(error ?? closeError);
+      });
     },
   });
   return signal === undefined ? body : addAbortSignal(signal, body);

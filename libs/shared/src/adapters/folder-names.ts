@@ -45,37 +45,12 @@ interface Remembered {
  * may use the first one's names for 10 s, also while files keep arriving: the next listing shows those.
  */
 export function createFolderNames(clock: Clock): FolderNames {
-  const remembered = new Map<string, Remembered>();
-  let forgetting = false;
-  const forget = async (): Promise<void> => {
-    while (remembered.size > 0) {
-      await clock.sleep(idleMs);
-      for (const [id, entry] of remembered) {
-        if (clock.monotonic() - entry.usedAt > idleMs) remembered.delete(id);
-      }
-    }
-    forgetting = false;
-  };
-  const keep = (id: string, entry: Remembered): void => {
-    remembered.delete(id);
-    remembered.set(id, entry);
-    let total = 0;
-    for (const { names } of remembered.values()) total += names.length;
-    for (const [oldest, { names }] of remembered) {
-      // The newest stays, however large: it is being paged through.
-      if (oldest === id || (remembered.size <= maxFolders && total <= maxNames)) break;
-      remembered.delete(oldest);
-      total -= names.length;
-    }
-    if (forgetting) return;
-    forgetting = true;
-    void forget();
-  };
+  const memory = createMemory(clock);
   return {
     read: async (id, directory, resume) => {
       const stats = await directory.stat();
       const stamp = `${stats.mtimeNs}-${stats.ctimeNs}`;
-      const known = remembered.get(id);
+      const known = memory.get(id);
       if (
         known !== undefined &&
         known.inode === stats.ino &&
@@ -88,22 +63,57 @@ export function createFolderNames(clock: Clock): FolderNames {
       const changed = stats.ctimeMs > stats.mtimeMs ? stats.ctimeMs : stats.mtimeMs;
       const settled = clock.now() - Number(changed) > settledMs;
       const names = await readNames(directory);
-      if (names.length < worthKeeping) {
-        remembered.delete(id);
-        return names;
-      }
       const readAt = clock.monotonic();
-      keep(id, { names, stamp, inode: stats.ino, settled, readAt, usedAt: readAt, pauses: new Set() });
+      memory.set(id, { names, stamp, inode: stats.ino, settled, readAt, usedAt: readAt, pauses: new Set() });
       return names;
     },
     paused: (id, key) => {
-      const entry = remembered.get(id);
-      if (entry === undefined) return;
-      for (const oldest of entry.pauses) {
-        if (entry.pauses.size < maxPauses) break;
-        entry.pauses.delete(oldest);
+      const pauses = memory.get(id)?.pauses;
+      if (pauses === undefined) return;
+      for (const oldest of pauses) {
+        if (pauses.size < maxPauses) break;
+        pauses.delete(oldest);
       }
-      entry.pauses.add(key);
+      pauses.add(key);
+    },
+  };
+}
+
+interface Memory {
+  get(id: string): Remembered | undefined;
+  /** Forgets what it is too small for, and others where it is too full. */
+  set(id: string, entry: Remembered): void;
+}
+
+function createMemory(clock: Clock): Memory {
+  const entries = new Map<string, Remembered>();
+  let forgetting = false;
+  const forget = async (): Promise<void> => {
+    while (entries.size > 0) {
+      await clock.sleep(idleMs);
+      for (const [id, entry] of entries) {
+        if (clock.monotonic() - entry.usedAt > idleMs) entries.delete(id);
+      }
+    }
+    forgetting = false;
+  };
+  return {
+    get: (id) => entries.get(id),
+    set: (id, entry) => {
+      entries.delete(id);
+      if (entry.names.length < worthKeeping) return;
+      entries.set(id, entry);
+      let total = 0;
+      for (const { names } of entries.values()) total += names.length;
+      for (const [oldest, { names }] of entries) {
+        // The newest stays, however large: it is being paged through.
+        if (oldest === id || (entries.size <= maxFolders && total <= maxNames)) break;
+        entries.delete(oldest);
+        total -= names.length;
+      }
+      if (forgetting) return;
+      forgetting = true;
+      void forget();
     },
   };
 }

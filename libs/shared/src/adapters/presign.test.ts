@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Secret } from '../config/index.ts';
-import { AppError, isAppError } from '../errors/index.ts';
+import { isAppError, type AppError } from '../errors/index.ts';
 import type { Clock } from '../lifecycle/index.ts';
 import { isObjectKey, type PresignRequest } from '../stores/index.ts';
 import { createPresigner, type Presigner, type SignedRequest } from './presign.ts';

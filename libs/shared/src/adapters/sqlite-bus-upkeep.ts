@@ -16,8 +16,8 @@ export interface Upkeep {
   dueAt(time: number): void;
   /** A fetch failed: it is tried again in a moment. */
   fetchFailed(): void;
-  /** Drops the oldest events of a reader that has too many. */
-  trim(channel: Channel): void;
+  /** Something was published: events are watched for age, and the oldest dropped where a reader has too many. */
+  published(channel: Channel): void;
   /** Waits for what is under way. */
   stop(): Promise<void>;
 }
@@ -91,9 +91,10 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
     start: ring,
     dueAt,
     fetchFailed: () => dueAt(time() + retryMs),
-    trim: (channel) => {
-      const over = channel.reader !== '' && channel.total > options.limits.events;
-      if (!over || state.trimming.has(channel)) return;
+    published: (channel) => {
+      if (channel.reader === '') return;
+      dueAt(state.ageCheckAt);
+      if (channel.total <= options.limits.events || state.trimming.has(channel)) return;
       state.trimming.add(channel);
       ring();
     },
@@ -117,7 +118,7 @@ async function look(state: State, options: UpkeepOptions, dueAt: (time: number) 
   state.clients?.consumers.retryFetches();
   if (nextLease !== undefined) dueAt(nextLease);
   if (nextReady !== undefined) dueAt(nextReady);
-  if (options.channels.events().length > 0) dueAt(state.ageCheckAt);
+  if (options.channels.events().some((channel) => channel.total > 0)) dueAt(state.ageCheckAt);
 }
 
 async function trim(channel: Channel, { db, messages, limits, log }: UpkeepOptions): Promise<void> {

@@ -184,6 +184,6 @@ function publisher(parts: Parts, db: Database): (messages: readonly OutgoingMess
       for (const [channel, { length }] of perChannel) checkRoom(transaction, channel, length);
       for (const { channel, message } of rows) messages.insert(transaction, channel, message);
     });
-    for (const channel of perChannel.keys()) upkeep.trim(channel);
+    for (const channel of perChannel.keys()) upkeep.published(channel);
   };
 }

@@ -107,6 +107,7 @@ describe('links', () => {
       await mkdir(inBucket('sub'));
       await symlink(outside, inBucket('sub', 'folder'));
       await expectUnreachable(`sub/folder/${name}`);
+      expect(await readdir(inBucket('sub'))).toEqual(['folder']);
     },
   );
 
@@ -157,10 +158,10 @@ describe('links', () => {
     await mkdir(inBucket('hot', 'sub'), { recursive: true });
     await writeFile(inBucket('hot', 'secret.txt'), 'inside');
     await writeFile(inBucket('hot', 'sub', 'secret.txt'), 'inside');
-    let swapping = true;
+    const state = { swapping: true };
     let swaps = 0;
     const swap = async (): Promise<void> => {
-      while (swapping) {
+      while (state.swapping) {
         await rename(inBucket('hot'), inBucket('cold'));
         // A `put` may make the folder anew, at each of these points.
         const linked = await unlessCode(['EEXIST'], async () =>
@@ -199,7 +200,7 @@ describe('links', () => {
         for (let at = 0; at < 1200; at += 4)
           await Promise.all([hit(at), hit(at + 1), hit(at + 2), hit(at + 3)]);
       } finally {
-        swapping = false;
+        state.swapping = false;
       }
     };
     await Promise.all([swap(), hammer()]);
@@ -252,6 +253,7 @@ describe('what is no regular file', () => {
       server.listen(inBucket('socket'), resolve);
     });
     await expectUnreachable('socket');
+    expect((await lstat(inBucket('socket'))).isSocket()).toBe(true);
     await new Promise((resolve) => {
       server.close(resolve);
     });
@@ -262,6 +264,7 @@ describe('what is no regular file', () => {
     const made = spawnSync('mknod', [inBucket('odd'), 'c', '1', '5']).status === 0;
     if (!made) expect(spawnSync('mkfifo', ['-m', '000', inBucket('odd')]).status).toBe(0);
     await expectUnreachable('odd');
+    expect((await lstat(inBucket('odd'))).isCharacterDevice()).toBe(made);
   });
 });
 

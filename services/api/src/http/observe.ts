@@ -2,6 +2,9 @@ import { Histogram, type Logger, type Registry } from '@sluice/shared/telemetry'
 import type { FastifyInstance } from 'fastify';
 import { routeOf } from './error-handler.ts';
 
+/** Of an answer that nobody waited for. */
+const clientLeft = 499;
+
 const name = 'sluice_http_request_duration_seconds';
 
 /** Times every request by route, method and status (all bounded), and logs one line each at level debug. */
@@ -11,16 +14,17 @@ export function installObservation(
 ): void {
   const histogram = durations(deps.metrics);
   const { log } = deps;
-  app.addHook('onResponse', (request, reply, done) => {
-    const route = routeOf(request);
-    const { method } = request;
-    histogram.observe({ method, route, status: reply.statusCode }, reply.elapsedTime / 1000);
-    if (log.isLevelEnabled('debug')) {
-      log.debug(
-        { request_id: request.id, method, route, status: reply.statusCode, ms: reply.elapsedTime },
-        'request',
-      );
-    }
+  // Not Fastify's onResponse: it is not called where the client left before the end.
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.raw.once('close', () => {
+      const route = routeOf(request);
+      const { method } = request;
+      const status = reply.raw.writableFinished ? reply.statusCode : clientLeft;
+      histogram.observe({ method, route, status }, reply.elapsedTime / 1000);
+      if (log.isLevelEnabled('debug')) {
+        log.debug({ request_id: request.id, method, route, status, ms: reply.elapsedTime }, 'request');
+      }
+    });
     done();
   });
 }

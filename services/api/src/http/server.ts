@@ -66,9 +66,9 @@ export function createServer(context: HttpContext): FastifyInstance {
 
 function install(app: FastifyInstance, context: HttpContext, onError: ErrorHandler): void {
   const { config } = context;
+  installObservation(app, context);
   installBodies(app, { limit: config.bodyLimit, memory: config.bodyMemory, timeoutMs: config.readTimeoutMs });
   installAccess(app, context.authenticate);
-  installObservation(app, context);
   app.setErrorHandler(onError);
   app.setNotFoundHandler(notFound);
   systemRoutes(app, context);

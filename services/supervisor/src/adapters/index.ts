@@ -3,4 +3,4 @@ export {
   type ChildProcessScripts,
   type ChildProcessScriptsOptions,
 } from './child-process-script.ts';
-export { killLeftovers, type LeftoverDeps, type Leftovers } from './leftovers.ts';
+export { killLeftovers, removeLeftWork, type LeftoverDeps, type Leftovers } from './leftovers.ts';

@@ -1,8 +1,10 @@
+import { join } from 'node:path';
 import { execFile } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { systemCode } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
+import { removeTree } from '../files/remove-tree.ts';
 import { isMarked, markedInListing } from './process-markers.ts';
 
 /** What became of the processes that were looked for. */
@@ -89,4 +91,17 @@ const runFile = promisify(execFile);
 async function findByPs(markers: readonly string[]): Promise<readonly number[]> {
   const { stdout } = await runFile('ps', ['-axEww', '-o', 'pid=,command='], { maxBuffer: 256 * 1024 * 1024 });
   return markedInListing(stdout, markers);
+}
+
+/**
+ * Removes the work folders that attempts of a killed server left; after `killLeftovers`, before anything is started.
+ * @param workRoot folder that holds one folder an attempt
+ * @returns folders that could not be removed
+ */
+export async function removeLeftWork(workRoot: string): Promise<readonly string[]> {
+  const kept: string[] = [];
+  for (const name of await readdir(workRoot)) {
+    await removeTree(join(workRoot, name)).catch(() => kept.push(name));
+  }
+  return kept;
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
-import { closeSync, createReadStream, read, readSync } from 'node:fs';
+import { closeSync, read, readSync } from 'node:fs';
+import { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { isAppError } from '@sluice/shared/errors';
 import type { ObjectHead, PutOptions } from '@sluice/shared/stores';
@@ -127,18 +127,27 @@ async function put(
 ): Promise<ObjectHead> {
   const all = { ...options, size: content.size, signal: deps.signal };
   if (content.bytes !== undefined) return deps.objects.put(task.bucket, task.key, content.bytes, all);
-  const body = createReadStream('', {
-    fd: content.fd,
-    autoClose: false,
-    start: 0,
-    end: content.size - 1,
-    highWaterMark: pieceBytes,
-  });
+  const body = Readable.from(pieces(content), { objectMode: false, highWaterMark: pieceBytes });
+  const { promise: closed, resolve } = Promise.withResolvers<void>();
+  body.once('close', resolve);
+  // What ended the stream is what `put` rejects with.
+  body.on('error', () => undefined);
   try {
     return await deps.objects.put(task.bucket, task.key, body, all);
   } finally {
-    // A read may be under way: the file must not be closed before it is done.
+    // A read may be under way: the descriptor must not be closed, and given to somebody else, before it is done.
     body.destroy();
-    if (!body.closed) await once(body, 'close');
+    await closed;
+  }
+}
+
+/** Not `createReadStream`: destroying that closes a descriptor that is ours, whatever `autoClose` says. */
+async function* pieces({ fd, size }: Content): AsyncGenerator<Uint8Array> {
+  for (let position = 0; position < size;) {
+    const length = Math.min(pieceBytes, size - position);
+    const { bytesRead, buffer } = await readPiece(fd, Buffer.allocUnsafe(length), 0, length, position);
+    if (bytesRead === 0) return;
+    position += bytesRead;
+    yield buffer.subarray(0, bytesRead);
   }
 }
