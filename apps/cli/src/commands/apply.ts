@@ -10,7 +10,7 @@ import { oneLine } from '../format/text.ts';
 import { errorDocument } from '../output.ts';
 import { compareService, type ServicePlan } from '../plan/compare.ts';
 import { planLine } from '../plan/render.ts';
-import { warn } from './say.ts';
+import { warn } from '../say.ts';
 
 export interface ApplyOptions {
   readonly cluster?: string;

@@ -2,7 +2,7 @@ import { textIn } from '../api/wire.ts';
 import type { Context } from '../context.ts';
 import { exitCodes, type ExitCode } from '../exit-codes.ts';
 import { oneLine } from '../format/text.ts';
-import { note } from './say.ts';
+import { note } from '../say.ts';
 
 export interface BackfillOptions {
   readonly prefix?: string;

@@ -7,7 +7,7 @@ import { oneLine, plural, shorten } from '../format/text.ts';
 import { parseCount } from '../runs/follow.ts';
 import { numberIn, textIn, timeIn, type JsonRecord, type WireDeadLetter } from '../api/wire.ts';
 import { confirm } from './confirm.ts';
-import { note } from './say.ts';
+import { note } from '../say.ts';
 
 const pageSize = 1000;
 

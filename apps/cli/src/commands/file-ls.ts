@@ -8,7 +8,7 @@ import { listObjects } from '../files/select.ts';
 import { agoText, bytesText } from '../format/quantity.ts';
 import { tableText } from '../format/table.ts';
 import { oneLine, plural } from '../format/text.ts';
-import { note } from './say.ts';
+import { note } from '../say.ts';
 
 /** The buckets, or the objects whose keys begin with a path or that a glob names. */
 export async function listFiles(context: Context, at: string | undefined): Promise<ExitCode> {

@@ -7,7 +7,7 @@ import { select, selected, type Selection } from '../files/select.ts';
 import { oneLine, plural } from '../format/text.ts';
 import type { AddItem } from '../output.ts';
 import { confirm } from './confirm.ts';
-import { note } from './say.ts';
+import { note } from '../say.ts';
 
 export interface RemoveOptions {
   readonly recursive?: boolean;

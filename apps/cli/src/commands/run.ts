@@ -11,7 +11,7 @@ import { objectPath, runDuration, runText } from '../runs/describe.ts';
 import { followRun, parseCount, waitDeadline, withTail } from '../runs/follow.ts';
 import { lastLogLines, linesOf, logBytes } from '../runs/log.ts';
 import { parseRemote } from '../files/remote-path.ts';
-import { note } from './say.ts';
+import { note } from '../say.ts';
 
 export interface ListOptions {
   readonly state?: string;

@@ -8,7 +8,7 @@ import { bytesText } from '../format/quantity.ts';
 import { oneLine } from '../format/text.ts';
 import { textIn } from '../api/wire.ts';
 import { followRun } from '../runs/follow.ts';
-import { note } from './say.ts';
+import { note } from '../say.ts';
 import { serviceNamed } from './service.ts';
 
 export interface SubmitOptions {

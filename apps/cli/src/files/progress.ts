@@ -1,5 +1,5 @@
 import type { Context } from '../context.ts';
-import { note } from '../commands/say.ts';
+import { note } from '../say.ts';
 import { bytesText, durationText } from '../format/quantity.ts';
 import { plural } from '../format/text.ts';
 

@@ -1,7 +1,7 @@
 import type { WireRun } from '../api/wire.ts';
 import { usageError } from '../cli-error.ts';
 import type { Context } from '../context.ts';
-import { note } from '../commands/say.ts';
+import { note } from '../say.ts';
 import { exitCodes, type ExitCode } from '../exit-codes.ts';
 import { stateText } from '../format/colors.ts';
 import { oneLine } from '../format/text.ts';

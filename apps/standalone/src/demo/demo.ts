@@ -63,7 +63,11 @@ const scenes: readonly Scene[] = [
 export async function runDemo(options: DemoOptions): Promise<number> {
   const data = await mkdtemp(join(tmpdir(), 'sluice-demo-'));
   const env = { ...options.env, SLUICE_DATA: data, OSCAR_SERVICE_PORT: '0', FORCE_COLOR: undefined };
-  const server = spawn(process.execPath, [serverBin], { env, stdio: ['ignore', 'ignore', 'inherit'] });
+  const server = spawn(process.execPath, [serverBin], { env, stdio: ['ignore', 'ignore', 'pipe'] });
+  let complaints = '';
+  server.stderr.setEncoding('utf8').on('data', (text: string) => {
+    complaints += text;
+  });
   const stop = (): void => {
     server.kill('SIGTERM');
   };
@@ -74,7 +78,7 @@ export async function runDemo(options: DemoOptions): Promise<number> {
     options.write(`It answers at ${url}\n`);
     const failures = await playScenes(options, env);
     if (failures.length > 0) {
-      options.write(`\nThe demo failed: ${failures.join('; ')}\n`);
+      options.write(`\nThe demo failed: ${failures.join('; ')}\n${complaints}`);
       return 1;
     }
     if (options.keep) await stayOpen(options, server, url, data);

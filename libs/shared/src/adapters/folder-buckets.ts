@@ -115,7 +115,7 @@ async function createBucket(
 
 /** Moves a bucket out of sight in one step, so that it is either there with all its objects or gone. */
 async function discardBucket(deps: BucketDeps, name: string): Promise<string> {
-  const { roots, index } = deps;
+  const { roots, index, directories } = deps;
   if (!(await bucketExists(roots, name))) throw noBucket(name);
   const trash = `trash-${randomBytes(12).toString('hex')}`;
   // First: a bucket of the same name that is made later must not get the old one's owner.
@@ -123,6 +123,7 @@ async function discardBucket(deps: BucketDeps, name: string): Promise<string> {
   await index.setTags(name, undefined);
   try {
     await rename(join(roots.buckets, name), join(roots.temp, trash));
+    directories.forget(roots.buckets, [name]);
     await syncRoot(deps);
   } catch (error) {
     const code = systemCode(error) ?? '';

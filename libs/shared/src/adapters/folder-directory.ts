@@ -1,5 +1,5 @@
 import { constants, type BigIntStats } from 'node:fs';
-import { mkdir, open, readlink, realpath, type FileHandle } from 'node:fs/promises';
+import { lstat, mkdir, open, readlink, realpath, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemCode } from '../errors/index.ts';
 import type { Clock } from '../lifecycle/index.ts';
@@ -11,6 +11,10 @@ export interface Directory {
   path(name: string): string;
   /** The folder's own path for system calls. */
   readonly self: string;
+  /** The path that it was found at. */
+  readonly origin: string;
+  /** Whether it is still there: a folder that was moved or deleted stays open. */
+  inPlace(): Promise<boolean>;
   stat(): Promise<BigIntStats>;
   /** Makes its entries durable; callers at the same time share one call. */
   sync(): Promise<void>;
@@ -27,6 +31,8 @@ export interface Directories {
   make(root: string, parts: readonly string[], given: number): Promise<Opened>;
   /** The caller still holds the parent. */
   child(parent: Directory, name: string | Buffer): Promise<Opened>;
+  /** To be called when a folder was moved: what is opened from now on is what is there now. */
+  forget(root: string, parts: readonly string[]): void;
 }
 
 /** How long an opened folder may be shared by calls at the same time: short, since it may be moved away by hand. */
@@ -42,20 +48,24 @@ export async function createDirectories(clock: Clock, anchor?: Anchor): Promise<
 }
 
 function directoriesWith(clock: Clock, anchor: Anchor): Directories {
-  const shared = createShared(clock);
+  const { share, forget } = createShared(clock);
   const open = async (root: string, parts: readonly string[]): Promise<Opened> => {
     const path = join(root, ...parts);
-    return shared(path, async () => openVerified(path, path, anchor));
+    return share(path, async () => openVerified(path, path, anchor));
   };
   const child = async (parent: Directory, name: string | Buffer): Promise<Opened> => {
     const path =
       typeof name === 'string' ? parent.path(name) : Buffer.concat([Buffer.from(parent.path('')), name]);
+    const origin = join(parent.origin, name.toString());
     // Below a descriptor only the last part could be a link, and `flags` refuse that.
-    return openVerified(path, anchor === 'descriptor' ? undefined : path.toString(), anchor);
+    return openVerified(path, origin, anchor, anchor === 'descriptor');
   };
   return {
     open,
     child,
+    forget: (root, parts) => {
+      forget(join(root, ...parts));
+    },
     make: async (root, parts, given) => {
       const found = await open(root, parts);
       return found === 'absent' ? makeFrom({ open, child }, root, parts, given) : found;
@@ -82,20 +92,21 @@ async function chooseAnchor(): Promise<Anchor> {
   }
 }
 
-/** @param expected the path that the opened folder must have; undefined where that is certain */
+/**
+ * @param origin the path that the opened folder must have
+ * @param certain there can be no link on the way
+ */
 async function openVerified(
   path: string | Buffer,
-  expected: string | undefined,
+  origin: string,
   anchor: Anchor,
+  certain = false,
 ): Promise<Opened> {
   // A second look, since a folder that is moved by hand just now is neither absent nor a link.
   for (let round = 1; ; round += 1) {
     const handle = await openFolder(path);
     if (typeof handle === 'string') return handle;
-    if (expected === undefined || (await isAt(handle, expected, anchor))) {
-      return directoryOf(handle, anchor === 'descriptor' ? `/proc/self/fd/${handle.fd}` : path.toString());
-    }
-    await handle.close();
+    if (certain || (await isAtOrClose(handle, origin, anchor))) return directoryOf(handle, origin, anchor);
     if (round === 2) return 'blocked';
   }
 }
@@ -111,15 +122,25 @@ async function openFolder(path: string | Buffer): Promise<FileHandle | 'absent' 
   }
 }
 
-async function isAt(handle: FileHandle, expected: string, anchor: Anchor): Promise<boolean> {
+async function isAtOrClose(handle: FileHandle, origin: string, anchor: Anchor): Promise<boolean> {
+  let here = false;
   try {
-    if (anchor === 'descriptor') return (await readlink(`/proc/self/fd/${handle.fd}`)) === expected;
-    return folded(await realpath(expected)) === folded(expected);
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return false;
-    await handle.close();
-    throw error;
+    here = await isAt(handle, origin, anchor);
+  } finally {
+    if (!here) await handle.close();
   }
+  return here;
+}
+
+async function isAt(handle: FileHandle, origin: string, anchor: Anchor): Promise<boolean> {
+  if (anchor === 'descriptor') return (await readlink(`/proc/self/fd/${handle.fd}`)) === origin;
+  const real = await unlessCode(['ENOENT', 'ENOTDIR'], async () => realpath(origin));
+  if (real === undefined || folded(real) !== folded(origin)) return false;
+  const [there, here] = await Promise.all([
+    unlessCode(['ENOENT', 'ENOTDIR'], async () => lstat(real, { bigint: true })),
+    handle.stat({ bigint: true }),
+  ]);
+  return there?.ino === here.ino && there.dev === here.dev;
 }
 
 /** macOS finds files whatever the case and the Unicode form of a name, and answers with those on disk. */
@@ -127,9 +148,12 @@ function folded(path: string): string {
   return path.normalize('NFC').toLowerCase();
 }
 
-function directoryOf(handle: FileHandle, self: string): Directory {
+function directoryOf(handle: FileHandle, origin: string, anchor: Anchor): Directory {
+  const self = anchor === 'descriptor' ? `/proc/self/fd/${handle.fd}` : origin;
   return {
     self,
+    origin,
+    inPlace: async () => isAt(handle, origin, anchor),
     path: (name) => `${self}/${name}`,
     stat: async () => handle.stat({ bigint: true }),
     // Some network and FUSE file systems have no fsync of folders; there is nothing more that can be done on them.
@@ -163,9 +187,15 @@ function shareCalls(call: () => Promise<void>): () => Promise<void> {
 }
 
 /** Lets calls at the same time use one opened folder, which spares opening, proving and syncing it for each. */
-function createShared(clock: Clock): (path: string, opener: () => Promise<Opened>) => Promise<Opened> {
+interface Shared {
+  share(path: string, opener: () => Promise<Opened>): Promise<Opened>;
+  /** The folder at the path, and those in it, are not what was opened any more. */
+  forget(path: string): void;
+}
+
+function createShared(clock: Clock): Shared {
   const entries = new Map<string, { opening: Promise<Opened>; users: number; readonly since: number }>();
-  return async (path, opener) => {
+  const share: Shared['share'] = async (path, opener) => {
     let entry = entries.get(path);
     if (entry === undefined || clock.monotonic() - entry.since > shareMs) {
       entry = { opening: opener(), users: 0, since: clock.monotonic() };
@@ -193,6 +223,14 @@ function createShared(clock: Clock): (path: string, opener: () => Promise<Opened
     }
     const { release } = directory;
     return { ...directory, release: async () => (leave() ? release() : undefined) };
+  };
+  return {
+    share,
+    forget: (path) => {
+      for (const known of entries.keys()) {
+        if (known === path || known.startsWith(`${path}/`)) entries.delete(known);
+      }
+    },
   };
 }
 

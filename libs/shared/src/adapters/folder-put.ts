@@ -74,6 +74,8 @@ async function commit(
       try {
         const head = await moveInto(deps, directory, { place, file, options });
         await directory.sync();
+        // Else the object went along with its folder, and is not under its key.
+        if (!(await directory.inPlace())) throw vanished(undefined);
         return head;
       } catch (error) {
         // The folder went away, or one took the object's name: what `checkTarget` says of it comes with the next look.
@@ -87,13 +89,9 @@ async function commit(
 }
 
 function vanished(cause: unknown): AppError {
-  return new AppError(
-    'unavailable',
-    'The folder or the temporary file was removed while the object was written.',
-    {
-      cause,
-    },
-  );
+  return new AppError('unavailable', 'The folder was moved or removed while the object was written.', {
+    cause,
+  });
 }
 
 async function moveInto(

@@ -226,6 +226,40 @@ describe('uploads', () => {
     expect(await textOf('in/k')).toBe('x');
   });
 
+  it('are not acknowledged when their folder is moved away at the last moment', async () => {
+    const moving = await openFolderFixture({
+      wrapIndex: (index) => ({
+        ...index,
+        put: async (...entry) => {
+          await index.put(...entry);
+          await rename(join(moving.buckets, bucket, 'in'), join(moving.buckets, bucket, 'away'));
+          await mkdir(join(moving.buckets, bucket, 'in'));
+        },
+      }),
+    });
+    await moving.store.createBucket(bucket, {});
+    await mkdir(join(moving.buckets, bucket, 'in'));
+    const error = await failureOf(
+      moving.store.put(bucket, 'in/k', Buffer.from('x'), { metadata: { a: 'b' } }),
+    );
+    expect(error).toMatchObject({ code: 'unavailable', retry: 'later' });
+    expect(await moving.store.head(bucket, 'in/k')).toBeUndefined();
+    await moving.close();
+  });
+
+  it('into a bucket that was deleted and made again are in the new one', async () => {
+    const { store } = fixture;
+    for (let round = 0; round < 30; round += 1) {
+      const before = [1, 2, 3, 4].map(async (at) => store.put(bucket, `k${at}`, Buffer.from('x')));
+      await store.deleteBucket(bucket);
+      await store.createBucket(bucket, {});
+      const info = await store.put(bucket, 'new', Buffer.from('x'));
+      expect((await store.head(bucket, 'new'))?.etag).toBe(info.etag);
+      // Each of them came before the deletion, after it, or not at all.
+      await Promise.allSettled(before);
+    }
+  });
+
   it('fail clearly when their bucket is deleted meanwhile', async () => {
     const body = Readable.from(
       (async function* () {

@@ -95,6 +95,8 @@ describe('names of a large folder', () => {
         reads += 1;
         return path;
       },
+      origin: path,
+      inPlace: async () => true,
       path: (name) => join(path, name),
       stat: async () => stat(path, { bigint: true }),
       sync: async () => {},

@@ -1,3 +1,4 @@
+import type { ServiceSecrets } from '@sluice/shared/contracts';
 import { fakeClock } from '@sluice/shared/testing';
 import { AppError } from '@sluice/shared/errors';
 import type { DefinitionChange, StoredDefinition } from '@sluice/shared/stores';
@@ -10,17 +11,28 @@ import { createAuthenticate } from './authenticate.ts';
 import { createDirectory } from './directory.ts';
 
 const definition = normaliseService(
-  decodeService(Buffer.from('{"name":"demo","image":"i","script":"s","input":[{"storage_provider":"minio","path":"in"}]}')),
+  decodeService(
+    Buffer.from(
+      '{"name":"demo","image":"i","script":"s","input":[{"storage_provider":"minio","path":"in"}]}',
+    ),
+  ),
   { owner: 'o', ownerName: 'n', namespace: 's', minio: { endpoint: '', verify: true, region: '' } },
 );
-const stored = (uid: string, version = 1): StoredDefinition => ({ name: 'demo', uid, version, created_at: 0, updated_at: 0, definition });
+const stored = (uid: string, version = 1): StoredDefinition => ({
+  name: 'demo',
+  uid,
+  version,
+  created_at: 0,
+  updated_at: 0,
+  definition,
+});
 const token = (uid: string): string => uid.repeat(64).slice(0, 64);
 
 function setUp(failures = 0) {
   let listener: (change: DefinitionChange) => void = () => undefined;
   let left = failures;
   const clock = fakeClock();
-  const secrets = vi.fn(async (uid: string) => {
+  const secrets = vi.fn<(uid: string) => Promise<ServiceSecrets>>(async (uid) => {
     await Promise.resolve();
     left -= 1;
     if (left >= 0) throw new AppError('unavailable', 'away');
@@ -105,7 +117,11 @@ test('reads a token again while the store is away, and ends when told to', async
 test('only the right pair and the right token prove somebody', async () => {
   const { directory } = setUp();
   await directory.start();
-  const authenticate = createAuthenticate({ adminUser: 'oscar', adminPassword: new Secret('pass:word'), directory });
+  const authenticate = createAuthenticate({
+    adminUser: 'oscar',
+    adminPassword: new Secret('pass:word'),
+    directory,
+  });
   const basic = (pair: string) => `Basic ${Buffer.from(pair).toString('base64')}`;
   const both = ['basic', 'bearer'] as const;
   expect(authenticate(basic('oscar:pass:word'), both)).toEqual({ kind: 'admin', name: 'oscar' });

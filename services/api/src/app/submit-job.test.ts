@@ -39,7 +39,12 @@ test('one claim with the body as it came', async () => {
   expect(id).toBe('demo-00000000-0000-4000-8000-000000000001');
   expect(claimed).toHaveLength(1);
   expect(claimed[0]?.[0]).toMatchObject({
-    id, service: 'demo', service_uid: 'u1', source: 'job', hop: 0, event: { kind: 'inline', encoding: 'utf8', data: 'häppy' },
+    id,
+    service: 'demo',
+    service_uid: 'u1',
+    source: 'job',
+    hop: 0,
+    event: { kind: 'inline', encoding: 'utf8', data: 'häppy' },
   });
   expect(claimed[0]?.[0]).not.toHaveProperty('input');
   expect(puts).toEqual([]);
@@ -69,13 +74,21 @@ test('a key gives the same id each time, another service another', async () => {
 });
 
 test('a delegated id names the run, unless another service has it', async () => {
-  const { submit } = setUp([{ id: 'mine', service_uid: 'u1' }, { id: 'theirs', service_uid: 'u2' }]);
+  const { submit } = setUp([
+    { id: 'mine', service_uid: 'u1' },
+    { id: 'theirs', service_uid: 'u2' },
+  ]);
   const body = Buffer.alloc(0);
   expect(await submit({ service, body, delegatedId: 'fresh' })).toBe('fresh');
   expect(await submit({ service, body, delegatedId: 'mine' })).toBe('mine');
   await expect(submit({ service, body, delegatedId: 'theirs' })).rejects.toMatchObject({ code: 'conflict' });
-  await expect(submit({ service, body, delegatedId: '../x' })).rejects.toMatchObject({ code: 'invalid_input', field: 'X-Delegated-Job-ID' });
-  await expect(submit({ service, body, idempotencyKey: 'x'.repeat(256) })).rejects.toMatchObject({ field: 'Idempotency-Key' });
+  await expect(submit({ service, body, delegatedId: '../x' })).rejects.toMatchObject({
+    code: 'invalid_input',
+    field: 'X-Delegated-Job-ID',
+  });
+  await expect(submit({ service, body, idempotencyKey: 'x'.repeat(256) })).rejects.toMatchObject({
+    field: 'Idempotency-Key',
+  });
 });
 
 test('several records are several runs in one claim; repeated, the same ones', async () => {

@@ -2,7 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { feeds, findLoop, linksOf, type ServiceLinks } from './loops.ts';
 
-const io = (path: string, prefix?: string[]) => ({ storage_provider: 'minio.default', path, ...(prefix === undefined ? {} : { prefix }) });
+const io = (path: string, prefix?: string[]) => ({
+  storage_provider: 'minio.default',
+  path,
+  ...(prefix === undefined ? {} : { prefix }),
+});
 const service = (name: string, input: string[], output: ReturnType<typeof io>[]): ServiceLinks =>
   linksOf({ name, input: input.map((path) => io(path)), output });
 
@@ -58,7 +62,9 @@ test('what feeds is what some key shows', () => {
       const arrives = written && `${output}${name}`.startsWith(input);
       // Every key that arrives must have been foreseen.
       if (arrives) {
-        expect(feeds({ bucket: 'b', prefix: output, names: filter }, { bucket: 'b', prefix: input })).toBe(true);
+        expect(feeds({ bucket: 'b', prefix: output, names: filter }, { bucket: 'b', prefix: input })).toBe(
+          true,
+        );
       }
     }),
     { numRuns: 1000 },

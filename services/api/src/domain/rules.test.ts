@@ -13,9 +13,20 @@ import { providerOf } from './storage-path.ts';
 
 const at = Date.UTC(2026, 0, 2, 3, 4, 5, 678);
 const run: Run = {
-  id: 'demo-1', service: 'demo', service_uid: 'u', state: 'succeeded', attempt: 1, source: 'job',
-  event: { kind: 'inline', encoding: 'utf8', data: 'secret event' }, traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`, hop: 0,
-  created_at: at, started_at: at + 2000, finished_at: at + 14_000, infra_failures: 0, script_failures: 0,
+  id: 'demo-1',
+  service: 'demo',
+  service_uid: 'u',
+  state: 'succeeded',
+  attempt: 1,
+  source: 'job',
+  event: { kind: 'inline', encoding: 'utf8', data: 'secret event' },
+  traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`,
+  hop: 0,
+  created_at: at,
+  started_at: at + 2000,
+  finished_at: at + 14_000,
+  infra_failures: 0,
+  script_failures: 0,
   timeline: [{ at, state: 'queued', attempt: 1 }],
 };
 
@@ -26,7 +37,16 @@ describe('policy', () => {
     expect(can(service, 'runs.read', { serviceUid: 'other' })).toBe(false);
     expect(can(service, 'runs.read', {})).toBe(false);
     expect(can(service, 'jobs.submit')).toBe(true);
-    for (const action of ['services.read', 'services.write', 'objects', 'buckets', 'dead-letters', 'runs.retry', 'jobs.read', 'system.read'] as const) {
+    for (const action of [
+      'services.read',
+      'services.write',
+      'objects',
+      'buckets',
+      'dead-letters',
+      'runs.retry',
+      'jobs.read',
+      'system.read',
+    ] as const) {
       expect(can(service, action)).toBe(false);
     }
     expect(nameOf(service)).toBe('service:demo');
@@ -55,11 +75,23 @@ describe('credentials', () => {
 });
 
 describe('job events', () => {
-  const record = (key: string, extra = {}) => ({ eventSource: 'minio:s3', s3: { object: { key } }, ...extra });
+  const record = (key: string, extra = {}) => ({
+    eventSource: 'minio:s3',
+    s3: { object: { key } },
+    ...extra,
+  });
   const body = (value: unknown) => Buffer.from(JSON.stringify(value));
 
   test('any bytes are one run of those bytes', () => {
-    for (const bytes of [Buffer.alloc(0), Buffer.from([0xff, 0]), Buffer.from('{"Records":'), body([1]), body({ Records: [] }), body({ Records: 'x' }), body({ Records: { 0: 1 } })]) {
+    for (const bytes of [
+      Buffer.alloc(0),
+      Buffer.from([0xff, 0]),
+      Buffer.from('{"Records":'),
+      body([1]),
+      body({ Records: [] }),
+      body({ Records: 'x' }),
+      body({ Records: { 0: 1 } }),
+    ]) {
       expect(jobEvents(bytes)).toEqual([{ body: bytes, hop: 0 }]);
     }
   });
@@ -88,9 +120,16 @@ describe('job events', () => {
 
   test('no body throws', () => {
     fc.assert(
-      fc.property(fc.oneof(fc.uint8Array(), fc.jsonValue().map((value) => body({ Records: value })), fc.jsonValue().map((value) => body({ Records: [value, value] }))), (bytes) => {
-        expect(jobEvents(bytes)?.length).toBeGreaterThan(0);
-      }),
+      fc.property(
+        fc.oneof(
+          fc.uint8Array(),
+          fc.jsonValue().map((value) => body({ Records: value })),
+          fc.jsonValue().map((value) => body({ Records: [value, value] })),
+        ),
+        (bytes) => {
+          expect(jobEvents(bytes)?.length).toBeGreaterThan(0);
+        },
+      ),
     );
   });
 
@@ -111,7 +150,12 @@ describe('job list', () => {
     expect(encodeJobList([], undefined)).toBe('{"jobs":{}}');
   });
 
-  test.each([['failed', 'Failed'], ['cancelled', 'Failed'], ['superseded', 'Failed'], ['running', 'Running']] as const)('%s is %s', (state, status) => {
+  test.each([
+    ['failed', 'Failed'],
+    ['cancelled', 'Failed'],
+    ['superseded', 'Failed'],
+    ['running', 'Running'],
+  ] as const)('%s is %s', (state, status) => {
     expect(encodeJobList([{ ...run, state }], undefined)).toContain(`"status":"${status}"`);
   });
 });
@@ -119,10 +163,22 @@ describe('job list', () => {
 describe('runs on the wire', () => {
   test('times are RFC 3339, absent fields are left out, the event is not shown', () => {
     const { finished_at: _f, ...open } = run;
-    expect(runOnWire({ ...open, input: { bucket: 'b', key: 'k', size: 1, etag: 'e', identity: 'i', last_modified: at } })).toEqual({
-      id: 'demo-1', service: 'demo', state: 'succeeded', attempt: 1, source: 'job', hop: 0, trace_id: 'a'.repeat(32),
+    expect(
+      runOnWire({
+        ...open,
+        input: { bucket: 'b', key: 'k', size: 1, etag: 'e', identity: 'i', last_modified: at },
+      }),
+    ).toEqual({
+      id: 'demo-1',
+      service: 'demo',
+      state: 'succeeded',
+      attempt: 1,
+      source: 'job',
+      hop: 0,
+      trace_id: 'a'.repeat(32),
       input: { bucket: 'b', key: 'k', size: 1, etag: 'e' },
-      created_at: '2026-01-02T03:04:05.678Z', started_at: '2026-01-02T03:04:07.678Z',
+      created_at: '2026-01-02T03:04:05.678Z',
+      started_at: '2026-01-02T03:04:07.678Z',
       timeline: [{ at: '2026-01-02T03:04:05.678Z', state: 'queued', attempt: 1 }],
     });
   });
@@ -136,32 +192,76 @@ describe('runs on the wire', () => {
 });
 
 describe('buckets', () => {
-  const bucket = { name: 'demo', createdAt: at, tags: { owner: 'ada', from_service: 'demo', owner_name: 'Ada', visibility: 'restricted', allowed_users: 'bob carl' } };
+  const bucket = {
+    name: 'demo',
+    createdAt: at,
+    tags: {
+      owner: 'ada',
+      from_service: 'demo',
+      owner_name: 'Ada',
+      visibility: 'restricted',
+      allowed_users: 'bob carl',
+    },
+  };
   test('an entry is as OSCAR §12.3 has it', () => {
     expect(bucketEntry(bucket, { bytes: 1_572_864, objects: 3, complete: true })).toEqual({
-      bucket_name: 'demo', visibility: 'restricted', allowed_users: ['bob', 'carl'], owner: 'ada',
-      metadata: { from_service: 'demo', owner_name: 'Ada' }, storage_quota: { source: 'unset' },
-      storage_usage: { used: '1.5Mi', used_bytes: 1_572_864, objects: 3 }, attribution: 'complete',
+      bucket_name: 'demo',
+      visibility: 'restricted',
+      allowed_users: ['bob', 'carl'],
+      owner: 'ada',
+      metadata: { from_service: 'demo', owner_name: 'Ada' },
+      storage_quota: { source: 'unset' },
+      storage_usage: { used: '1.5Mi', used_bytes: 1_572_864, objects: 3 },
+      attribution: 'complete',
     });
   });
 
   test('a listing keeps the owner among the tags and gives pages', () => {
-    const object = { bucket: 'demo', key: 'in/a', size: 5, etag: 'e', identity: 'i', lastModified: at, changedAt: at };
-    const listing = bucketListing({ ...bucket, tags: {} }, { bytes: 5, objects: 1, complete: false }, { objects: [object], next: 'in/ä' });
+    const object = {
+      bucket: 'demo',
+      key: 'in/a',
+      size: 5,
+      etag: 'e',
+      identity: 'i',
+      lastModified: at,
+      changedAt: at,
+    };
+    const listing = bucketListing(
+      { ...bucket, tags: {} },
+      { bytes: 5, objects: 1, complete: false },
+      { objects: [object], next: 'in/ä' },
+    );
     expect(listing).toMatchObject({
-      visibility: 'private', allowed_users: null, owner: 'cluster_admin', attribution: 'partial', is_truncated: true, returned_items: 1,
+      visibility: 'private',
+      allowed_users: null,
+      owner: 'cluster_admin',
+      attribution: 'partial',
+      is_truncated: true,
+      returned_items: 1,
       objects: [{ object_name: 'in/a', size_bytes: 5, last_modified: '2026-01-02 03:04:05 +0000 UTC' }],
     });
     expect(keyOfPage(listing.next_page ?? '')).toBe('in/ä');
     expect(keyOfPage('not a page!')).toBeUndefined();
   });
 
-  test.each([[0, '0'], [1, '1'], [1023, '1023'], [1024, '1Ki'], [1536, '1.5Ki'], [52_428_800, '50Mi'], [2 ** 40, '1Ti'], [1_048_575, '1024Ki']])('%d bytes are %s', (bytes, text) => {
+  test.each([
+    [0, '0'],
+    [1, '1'],
+    [1023, '1023'],
+    [1024, '1Ki'],
+    [1536, '1.5Ki'],
+    [52_428_800, '50Mi'],
+    [2 ** 40, '1Ti'],
+    [1_048_575, '1024Ki'],
+  ])('%d bytes are %s', (bytes, text) => {
     expect(binaryUnits(bytes)).toBe(text);
   });
 
   test('users must fit into a tag', () => {
-    expect(accessTags('restricted', ['a ', ' b'])).toEqual({ visibility: 'restricted', allowed_users: 'a b' });
+    expect(accessTags('restricted', ['a ', ' b'])).toEqual({
+      visibility: 'restricted',
+      allowed_users: 'a b',
+    });
     expect(accessTags('private', ['a'])).toEqual({ visibility: 'private' });
     expect(accessTags('restricted', ['x'.repeat(257)])).toBeUndefined();
   });
@@ -180,19 +280,30 @@ describe('conditions', () => {
 });
 
 describe('log lines', () => {
-  const stored = '2026-01-02T03:04:05.678Z one\n2026-01-02T03:04:05.679Z \nno stamp\n2026-01-02T03:04:05.680Z two: 2026-01-02T03:04:05.680Z x';
+  const stored =
+    '2026-01-02T03:04:05.678Z one\n2026-01-02T03:04:05.679Z \nno stamp\n2026-01-02T03:04:05.680Z two: 2026-01-02T03:04:05.680Z x';
   test('lose their times', () => {
-    expect(withoutTimes(Buffer.from(stored), true).toString()).toBe('one\n\nno stamp\ntwo: 2026-01-02T03:04:05.680Z x');
-    expect(withoutTimes(Buffer.from('2026-01-02T03:04:05.678Z x'), false).toString()).toBe('2026-01-02T03:04:05.678Z x');
+    expect(withoutTimes(Buffer.from(stored), true).toString()).toBe(
+      'one\n\nno stamp\ntwo: 2026-01-02T03:04:05.680Z x',
+    );
+    expect(withoutTimes(Buffer.from('2026-01-02T03:04:05.678Z x'), false).toString()).toBe(
+      '2026-01-02T03:04:05.678Z x',
+    );
     expect(withoutTimes(new Uint8Array(0), true).byteLength).toBe(0);
-    expect(endsLine(Buffer.from('a\n')) && !endsLine(Buffer.from('a')) && !endsLine(Buffer.from(''))).toBe(true);
+    expect(endsLine(Buffer.from('a\n')) && !endsLine(Buffer.from('a')) && !endsLine(Buffer.from(''))).toBe(
+      true,
+    );
   });
 
   test('any bytes come through', () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array().filter((line) => !line.includes(10))), (lines) => {
         const wanted = Buffer.concat(lines.map((line) => Buffer.concat([line, Buffer.from('\n')])));
-        const given = Buffer.concat(lines.map((line) => Buffer.concat([Buffer.from('2026-01-02T03:04:05.678Z '), line, Buffer.from('\n')])));
+        const given = Buffer.concat(
+          lines.map((line) =>
+            Buffer.concat([Buffer.from('2026-01-02T03:04:05.678Z '), line, Buffer.from('\n')]),
+          ),
+        );
         expect(withoutTimes(given, true).equals(wanted)).toBe(true);
       }),
     );

@@ -14,7 +14,9 @@ const decode = (body: object) => decodeService(Buffer.from(JSON.stringify(body))
 const normalise = (body: object) => normaliseService(decode({ ...least, ...body }), stamp);
 const faults = (body: object) => {
   const input = decode({ ...least, ...body });
-  return validateService(normaliseService(input, stamp), input).map(({ field, message }) => `${field}: ${message}`);
+  return validateService(normaliseService(input, stamp), input).map(
+    ({ field, message }) => `${field}: ${message}`,
+  );
 };
 
 describe('wire', () => {
@@ -48,7 +50,11 @@ describe('wire', () => {
   });
 
   test('what is read can be sent back and changes nothing', () => {
-    const first = normalise({ input: [{ storage_provider: 'minio', path: 'in' }], sluice: { timeout: 5 }, expose: { api_port: 80, nodePort: 0 } });
+    const first = normalise({
+      input: [{ storage_provider: 'minio', path: 'in' }],
+      sluice: { timeout: 5 },
+      expose: { api_port: 80, nodePort: 0 },
+    });
     const shown = encodeService(serviceOutput(first, { token: 't' }, minio, true));
     expect(shown).toContain('"deployment":{"state":"unavailable"');
     expect(shown.endsWith(',"sluice":{"timeout":5}}')).toBe(true);
@@ -85,14 +91,30 @@ describe('normalise', () => {
 
   test('ports may be one number; 0 is none', () => {
     expect(normalise({ expose: { api_port: 5000 } }).expose.api_port).toEqual([5000]);
-    expect(normalise({ expose: { api_port: [1, 2], nodePort: [0, 0] } }).expose).toMatchObject({ api_port: [1, 2], nodePort: [0, 0] });
+    expect(normalise({ expose: { api_port: [1, 2], nodePort: [0, 0] } }).expose).toMatchObject({
+      api_port: [1, 2],
+      nodePort: [0, 0],
+    });
     expect(normalise({ expose: { nodePort: 0 } }).expose).not.toHaveProperty('nodePort');
     expect(normalise({ expose: { nodePort: [0] } }).expose).not.toHaveProperty('nodePort');
   });
 
   test('defaults, levels, users, forced labels', () => {
-    const definition = normalise({ log_level: 'loud', allowed_users: [' a ', '', ' '], labels: { queue: 'mine', own: 'x' }, owner: 'me', token: 'mine', federation: {} });
-    expect(definition).toMatchObject({ log_level: 'INFO', allowed_users: ['a'], owner: 'cluster_admin', token: '', federation: { topology: 'none' } });
+    const definition = normalise({
+      log_level: 'loud',
+      allowed_users: [' a ', '', ' '],
+      labels: { queue: 'mine', own: 'x' },
+      owner: 'me',
+      token: 'mine',
+      federation: {},
+    });
+    expect(definition).toMatchObject({
+      log_level: 'INFO',
+      allowed_users: ['a'],
+      owner: 'cluster_admin',
+      token: '',
+      federation: { topology: 'none' },
+    });
     expect(definition.labels).toEqual({
       own: 'x',
       applicationId: 'demo',
@@ -107,7 +129,14 @@ describe('normalise', () => {
 
 describe('validate', () => {
   test('a plain service has no fault', () => {
-    expect(faults({ input: [{ storage_provider: 'minio.default', path: 'in' }], output: [{ storage_provider: 'minio', path: 'demo/out' }], cpu: '500m', memory: '1Gi' })).toEqual([]);
+    expect(
+      faults({
+        input: [{ storage_provider: 'minio.default', path: 'in' }],
+        output: [{ storage_provider: 'minio', path: 'demo/out' }],
+        cpu: '500m',
+        memory: '1Gi',
+      }),
+    ).toEqual([]);
   });
 
   test.each<[object, string]>([
@@ -126,7 +155,10 @@ describe('validate', () => {
     [{ environment: { secrets: { A: 'x'.repeat(140_000) } } }, 'environment.secrets.A: is longer'],
     [{ labels: { 'bad label': 'x' } }, 'labels.bad label: is not a valid'],
     [{ labels: { good: 'bad value' } }, 'labels.good: a label value'],
-    [{ expose: { api_port: [1], nodePort: [1, 2] } }, 'expose.nodePort: The length of nodePort (2) must be equal to that of api_port (1)'],
+    [
+      { expose: { api_port: [1], nodePort: [1, 2] } },
+      'expose.nodePort: The length of nodePort (2) must be equal to that of api_port (1)',
+    ],
     [{ expose: { api_port: 70_000 } }, 'expose.api_port[0]: must be 0 to 65535'],
     [{ expose: { auth_type: 'x' } }, 'expose.auth_type: unsupported'],
     [{ sluice: { timeout: 0 } }, 'sluice.timeout: must be 1 to 2592000'],
@@ -136,19 +168,40 @@ describe('validate', () => {
     [{ kserve: { type: 'inference' } }, 'kserve: is not supported'],
     [{ federation: { members: [{}] } }, 'federation.members: is not supported'],
     [{ input: [{ path: 'a' }] }, 'input[0].storage_provider: is missing'],
-    [{ input: [{ storage_provider: 's3.eu', path: 'a/b' }] }, 'input[0].storage_provider: the StorageProvider "s3.eu" is not defined'],
+    [
+      { input: [{ storage_provider: 's3.eu', path: 'a/b' }] },
+      'input[0].storage_provider: the StorageProvider "s3.eu" is not defined',
+    ],
     [
       { input: [{ storage_provider: 's3.eu', path: 'a/b' }], storage_providers: { s3: { eu: {} } } },
       'input[0].storage_provider: "s3.eu" is not supported by this installation yet',
     ],
-    [{ output: [{ storage_provider: 'ftp', path: 'a/b' }] }, 'output[0].storage_provider: "ftp.default" is not supported'],
-    [{ input: [{ storage_provider: 'minio.default', path: 'sluice-system/x' }] }, 'input[0].path: The bucket name is not valid: "sluice-system" is kept'],
-    [{ input: [{ storage_provider: 'minio.default', path: 'Bad_Bucket/x' }] }, 'input[0].path: The bucket name is not valid'],
-    [{ input: [{ storage_provider: 'minio.default', path: 'good/../x' }] }, 'input[0].path: The object key is not valid'],
-    [{ name: 'ab', input: [{ storage_provider: 'minio', path: 'in' }] }, 'the bucket is the service\'s name'],
-    [{ input: [{ storage_provider: 'minio', path: 'in', options: '$(id)' }] }, 'input[0].options: mount options contain'],
+    [
+      { output: [{ storage_provider: 'ftp', path: 'a/b' }] },
+      'output[0].storage_provider: "ftp.default" is not supported',
+    ],
+    [
+      { input: [{ storage_provider: 'minio.default', path: 'sluice-system/x' }] },
+      'input[0].path: The bucket name is not valid: "sluice-system" is kept',
+    ],
+    [
+      { input: [{ storage_provider: 'minio.default', path: 'Bad_Bucket/x' }] },
+      'input[0].path: The bucket name is not valid',
+    ],
+    [
+      { input: [{ storage_provider: 'minio.default', path: 'good/../x' }] },
+      'input[0].path: The object key is not valid',
+    ],
+    [{ name: 'ab', input: [{ storage_provider: 'minio', path: 'in' }] }, "the bucket is the service's name"],
+    [
+      { input: [{ storage_provider: 'minio', path: 'in', options: '$(id)' }] },
+      'input[0].options: mount options contain',
+    ],
     [{ annotations: { ['__proto__x']: 'fine', '': 'x' } }, 'annotations: "" is not usable'],
-    [{ input: Array.from({ length: 101 }, () => ({ storage_provider: 'minio', path: 'in' })) }, 'input: has more than 100'],
+    [
+      { input: Array.from({ length: 101 }, () => ({ storage_provider: 'minio', path: 'in' })) },
+      'input: has more than 100',
+    ],
   ])('%j is refused', (body, message) => {
     expect(faults(body).join('\n')).toContain(message);
   });
@@ -158,19 +211,39 @@ describe('validate', () => {
   });
 
   test('empty parts of what is not supported are fine', () => {
-    expect(faults({ mount: { storage_provider: '', path: ' ' }, volume: { size: '', mount_path: '' }, kserve: null, federation: { members: [] } })).toEqual([]);
+    expect(
+      faults({
+        mount: { storage_provider: '', path: ' ' },
+        volume: { size: '', mount_path: '' },
+        kserve: null,
+        federation: { members: [] },
+      }),
+    ).toEqual([]);
   });
 
   test('what is stored and not done is said', () => {
-    const warnings = ownWarnings(normalise({ expose: { api_port: 80 }, synchronous: { max_scale: 2 }, input: [{ storage_provider: 'minio', path: 'in', suffix: ['.x'] }] }));
+    const warnings = ownWarnings(
+      normalise({
+        expose: { api_port: 80 },
+        synchronous: { max_scale: 2 },
+        input: [{ storage_provider: 'minio', path: 'in', suffix: ['.x'] }],
+      }),
+    );
     expect(warnings).toHaveLength(3);
     expect(ownWarnings(normalise({}))).toEqual([]);
   });
 });
 
 describe('secrets', () => {
-  const providers = { s3: { eu: { access_key: 'AK', secret_key: 'SK', region: 'eu' } }, webdav: { d: { hostname: 'h', login: 'l', password: 'PW' } } };
-  const body = { environment: { secrets: { KEY: 'v', EMPTY: '' } }, storage_providers: providers, clusters: { c: { endpoint: 'e', auth_user: 'u', auth_password: 'CP' } } };
+  const providers = {
+    s3: { eu: { access_key: 'AK', secret_key: 'SK', region: 'eu' } },
+    webdav: { d: { hostname: 'h', login: 'l', password: 'PW' } },
+  };
+  const body = {
+    environment: { secrets: { KEY: 'v', EMPTY: '' } },
+    storage_providers: providers,
+    clusters: { c: { endpoint: 'e', auth_user: 'u', auth_password: 'CP' } },
+  };
 
   test('leave the definition, and stay with it when it is sent back as read', () => {
     const first = separateSecrets(normalise(body), 't', undefined);
@@ -181,7 +254,9 @@ describe('secrets', () => {
       'storage_providers.webdav.d.password': 'PW',
       'clusters.c.auth_password': 'CP',
     });
-    const shown = JSON.parse(encodeService(serviceOutput(first.definition, first.secrets, minio, false))) as object;
+    const shown = JSON.parse(
+      encodeService(serviceOutput(first.definition, first.secrets, minio, false)),
+    ) as object;
     expect(JSON.stringify(shown)).not.toMatch(/AK|SK|PW|CP/);
     const second = separateSecrets(normalise(shown), 't', first.secrets);
     expect(second.secrets).toEqual(first.secrets);
@@ -190,7 +265,11 @@ describe('secrets', () => {
 
   test('new values replace, keys that are not sent go', () => {
     const first = separateSecrets(normalise(body), 't', undefined);
-    const next = separateSecrets(normalise({ environment: { secrets: { KEY: 'w', NEW: 'n' } } }), 't', first.secrets);
+    const next = separateSecrets(
+      normalise({ environment: { secrets: { KEY: 'w', NEW: 'n' } } }),
+      't',
+      first.secrets,
+    );
     expect(next.secrets).toEqual({ token: 't', environment: { KEY: 'w', NEW: 'n' } });
   });
 });

@@ -1,4 +1,5 @@
 import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
 import { AppError, type ErrorCode } from '@sluice/shared/errors';
 import type { Logger } from '@sluice/shared/telemetry';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -94,6 +95,24 @@ function problemOf(error: unknown): Problem | undefined {
   if (statusCode < 400 || statusCode >= 500) return undefined;
   return { status: statusCode, code: 'invalid_input', detail: error.message };
 }
+
+/** Answers what is not HTTP, and closes the connection: nobody knows where the next request would begin. */
+export function refuseBytes(error: Error & { code?: string }, socket: Socket): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  const status = clientErrors.get(error.code ?? '') ?? 400;
+  const text = STATUS_CODES[status] ?? '';
+  const head = `HTTP/1.1 ${status} ${text}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n`;
+  socket.end(`${head}Content-Length: ${text.length}\r\n\r\n${text}`);
+}
+
+const clientErrors = new Map([
+  ['HPE_HEADER_OVERFLOW', 431],
+  ['HPE_CHUNK_EXTENSIONS_OVERFLOW', 413],
+  ['ERR_HTTP_REQUEST_TIMEOUT', 408],
+]);
 
 /** The route's pattern: bounded, unlike the URL. */
 export function routeOf(request: FastifyRequest): string {

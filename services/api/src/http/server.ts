@@ -8,7 +8,7 @@ import Fastify, {
 import { installAccess } from './access.ts';
 import { installBodies } from './body.ts';
 import type { HttpContext } from './context.ts';
-import { createErrorHandler, type ErrorHandler } from './error-handler.ts';
+import { createErrorHandler, refuseBytes, type ErrorHandler } from './error-handler.ts';
 import { installObservation } from './observe.ts';
 import { sendText } from './replies.ts';
 import { bucketRoutes } from './routes/buckets.ts';
@@ -44,6 +44,7 @@ export function createServer(context: HttpContext): FastifyInstance {
     http: { headersTimeout: headersTimeoutMs, requestTimeout: 0 },
     routerOptions: { maxParamLength },
     genReqId: requestIds(),
+    clientErrorHandler: refuseBytes,
     frameworkErrors: (error, request, reply) => {
       onError(error, request, reply);
     },

@@ -75,7 +75,11 @@ export async function startFixture(
     eventsFor: (run) => [runChangedMessage(run, clock.now())],
   });
   let api: Api | undefined;
-  const presigner = createPresigner({ key: new Secret('k'.repeat(64)), baseUrl: () => api?.address().url ?? '', clock });
+  const presigner = createPresigner({
+    key: new Secret('k'.repeat(64)),
+    baseUrl: () => api?.address().url ?? '',
+    clock,
+  });
   const objects = await createFolderObjectStore({
     bucketsRoot: join(folder, 'buckets'),
     systemRoot: join(folder, 'system'),
@@ -86,9 +90,17 @@ export async function startFixture(
     presign: presigner,
   });
   const logs = createFolderRunLogs({ root: join(folder, 'logs'), clock });
-  const env = { MINIO_ENDPOINT: 'https://minio-service.minio:9000', MINIO_REGION: 'us-east-1', OSCAR_SERVICE_PORT: '0', ...change.env };
+  const env = {
+    MINIO_ENDPOINT: 'https://minio-service.minio:9000',
+    MINIO_REGION: 'us-east-1',
+    OSCAR_SERVICE_PORT: '0',
+    ...change.env,
+  };
   const deps: ApiDeps = {
-    config: apiConfig(loadConfig(apiVariables, env, () => ''), { adminPassword: new Secret(password), version: '1.2.3', gitCommit: 'abc', arch: 'x64' }),
+    config: apiConfig(
+      loadConfig(apiVariables, env, () => ''),
+      { adminPassword: new Secret(password), version: '1.2.3', gitCommit: 'abc', arch: 'x64' },
+    ),
     definitions,
     ledger,
     objects,
@@ -97,9 +109,14 @@ export async function startFixture(
     presigner,
     capabilities: {
       warnings: (definition) => [`image is not used: ${definition.image}`],
-      refuse: (definition) => (definition.enable_sgx ? [{ field: 'enable_sgx', message: 'this machine has no SGX' }] : []),
+      refuse: (definition) =>
+        definition.enable_sgx ? [{ field: 'enable_sgx', message: 'this machine has no SGX' }] : [],
     },
-    installation: () => ({ adapters: { bus: { adapter: 'sqlite', chosen_by: 'SLUICE_BUS' } }, slots: 4, bucketsPath: '/data/buckets' }),
+    installation: () => ({
+      adapters: { bus: { adapter: 'sqlite', chosen_by: 'SLUICE_BUS' } },
+      slots: 4,
+      bucketsPath: '/data/buckets',
+    }),
     clock,
     log,
     metrics: createMetrics(),
@@ -135,18 +152,21 @@ function caller(port: number, agent: Agent): Fixture['call'] {
   return async (method, path, { headers = {}, body, as = 'admin' } = {}) => {
     const authorization = as === null ? {} : { authorization: as === 'admin' ? adminHeader : `Bearer ${as}` };
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-    const request = httpRequest({ port, agent, method, path, headers: { ...authorization, ...headers } }, (response) => {
-      buffer(response).then((bytes) => {
-        const text = bytes.toString('utf8');
-        resolve({
-          status: response.statusCode ?? 0,
-          headers: response.headers,
-          text,
-          bytes,
-          json: () => JSON.parse(text) as unknown,
-        });
-      }, reject);
-    });
+    const request = httpRequest(
+      { port, agent, method, path, headers: { ...authorization, ...headers } },
+      (response) => {
+        buffer(response).then((bytes) => {
+          const text = bytes.toString('utf8');
+          resolve({
+            status: response.statusCode ?? 0,
+            headers: response.headers,
+            text,
+            bytes,
+            json: () => JSON.parse(text) as unknown,
+          });
+        }, reject);
+      },
+    );
     request.on('error', reject);
     request.end(body);
     return promise;

@@ -24,7 +24,14 @@ describe('POST /job', () => {
     expect(answer.headers.location).toBe(`/system/runs/${id}`);
     const run = await api.call('GET', answer.headers.location ?? '', { as: token });
     expect(run.status).toBe(200);
-    expect(run.json()).toMatchObject({ id, service: 'demo', state: 'queued', attempt: 1, source: 'job', timeline: [{ state: 'queued' }] });
+    expect(run.json()).toMatchObject({
+      id,
+      service: 'demo',
+      state: 'queued',
+      attempt: 1,
+      source: 'job',
+      timeline: [{ state: 'queued' }],
+    });
     expect((await api.ledger.get(id))?.event).toEqual({ kind: 'inline', encoding: 'utf8', data: 'aGVsbG8=' });
   });
 
@@ -57,7 +64,9 @@ describe('POST /job', () => {
 
   test('repeats with a key are one run', async () => {
     const headers = { 'idempotency-key': 'once' };
-    const ids = await Promise.all(Array.from({ length: 5 }, async () => idOf(await submit({ headers, body: 'x' }))));
+    const ids = await Promise.all(
+      Array.from({ length: 5 }, async () => idOf(await submit({ headers, body: 'x' }))),
+    );
     expect(new Set(ids).size).toBe(1);
     const delegated = { 'x-delegated-job-id': 'delegated-1' };
     expect(idOf(await submit({ headers: delegated }))).toBe('delegated-1');
@@ -69,9 +78,15 @@ describe('POST /job', () => {
   });
 
   test('each record of an event is a run; the user is noted; the trace goes on', async () => {
-    const record = { eventSource: 'minio:s3', requestParameters: { principalId: 'ada', sourceIPAddress: '::1' }, s3: { object: { key: 'a' } } };
+    const record = {
+      eventSource: 'minio:s3',
+      requestParameters: { principalId: 'ada', sourceIPAddress: '::1' },
+      s3: { object: { key: 'a' } },
+    };
     const traceparent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`;
-    const first = await api.ledger.get(idOf(await submit({ body: JSON.stringify({ Records: [record, record] }), headers: { traceparent } })));
+    const first = await api.ledger.get(
+      idOf(await submit({ body: JSON.stringify({ Records: [record, record] }), headers: { traceparent } })),
+    );
     expect(first?.user).toBe('ada');
     expect(first?.traceparent).toMatch(new RegExp(`^00-${'a'.repeat(32)}-[0-9a-f]{16}-01$`));
     const { items } = await api.ledger.list({ service: 'demo', limit: 2 });
@@ -87,7 +102,12 @@ describe('OSCAR §12.4, 6: jobs and logs', () => {
   test('a job goes through its phases, has a log, and can be deleted', async () => {
     const token = await api.service('phases');
     const id = idOf(await api.call('POST', '/job/phases', { as: token }));
-    const jobs = async () => ((await api.call('GET', '/system/logs/phases')).json() as { jobs: Record<string, Record<string, string>> }).jobs[id];
+    const jobs = async () =>
+      (
+        (await api.call('GET', '/system/logs/phases')).json() as {
+          jobs: Record<string, Record<string, string>>;
+        }
+      ).jobs[id];
     const times = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/;
     expect(await jobs()).toEqual({ status: 'Suspended' });
     const noLog = await api.call('GET', `/system/logs/phases/${id}`);
@@ -96,15 +116,25 @@ describe('OSCAR §12.4, 6: jobs and logs', () => {
     await api.ledger.transition({ id, from: ['queued'], to: 'starting' });
     expect(await jobs()).toEqual({ status: 'Pending', creation_time: expect.stringMatching(times) });
     await api.ledger.transition({ id, from: ['starting'], to: 'running' });
-    expect(await jobs()).toEqual({ status: 'Running', creation_time: expect.stringMatching(times), start_time: expect.stringMatching(times) });
+    expect(await jobs()).toEqual({
+      status: 'Running',
+      creation_time: expect.stringMatching(times),
+      start_time: expect.stringMatching(times),
+    });
     const empty = await api.call('GET', `/system/logs/phases/${id}`);
-    expect([empty.status, empty.text, empty.headers['content-type']]).toEqual([200, '', 'text/plain; charset=utf-8']);
+    expect([empty.status, empty.text, empty.headers['content-type']]).toEqual([
+      200,
+      '',
+      'text/plain; charset=utf-8',
+    ]);
 
     const writer = await api.logs.open({ service: 'phases', runId: id });
     await writer.write(Buffer.from('erste Zeile\nzweite\n'));
     await writer.close();
     expect((await api.call('GET', `/system/logs/phases/${id}`)).text).toBe('erste Zeile\nzweite\n');
-    expect((await api.call('GET', `/system/logs/phases/${id}?timestamps=true`)).text).toMatch(/^\d{4}-\S+Z erste Zeile\n\d{4}-\S+Z zweite\n$/);
+    expect((await api.call('GET', `/system/logs/phases/${id}?timestamps=true`)).text).toMatch(
+      /^\d{4}-\S+Z erste Zeile\n\d{4}-\S+Z zweite\n$/,
+    );
 
     await api.ledger.transition({ id, from: ['running'], to: 'succeeded', set: { exit_code: 0 } });
     expect(await jobs()).toEqual({
@@ -122,11 +152,14 @@ describe('OSCAR §12.4, 6: jobs and logs', () => {
   test('pages go through all, newest first', async () => {
     const token = await api.service('pages');
     const ids: string[] = [];
-    for (let count = 0; count < 7; count += 1) ids.unshift(idOf(await api.call('POST', '/job/pages', { as: token })));
+    for (let count = 0; count < 7; count += 1)
+      ids.unshift(idOf(await api.call('POST', '/job/pages', { as: token })));
     const seen: string[] = [];
     let page = '';
     do {
-      const answer = (await api.call('GET', `/system/logs/pages?page=${encodeURIComponent(page)}`)).json() as { jobs: object; next_page?: string };
+      const answer = (
+        await api.call('GET', `/system/logs/pages?page=${encodeURIComponent(page)}`)
+      ).json() as { jobs: object; next_page?: string };
       expect(Object.keys(answer.jobs).length).toBeLessThanOrEqual(3);
       seen.push(...Object.keys(answer.jobs));
       page = answer.next_page ?? '';
@@ -142,7 +175,10 @@ describe('OSCAR §12.4, 6: jobs and logs', () => {
     await api.bring(good, 'succeeded');
     await api.bring(bad, 'failed');
     await api.bring(running, 'running');
-    const left = async () => Object.keys(((await api.call('GET', '/system/logs/rules?page=')).json() as { jobs: object }).jobs).sort();
+    const left = async () =>
+      Object.keys(
+        ((await api.call('GET', '/system/logs/rules?page=')).json() as { jobs: object }).jobs,
+      ).sort();
 
     expect((await api.call('DELETE', '/system/logs/rules')).status).toBe(204);
     expect(await left()).toEqual([bad, running, queued].sort());
@@ -150,8 +186,11 @@ describe('OSCAR §12.4, 6: jobs and logs', () => {
     expect((await api.call('DELETE', '/system/logs/rules?all=true')).status).toBe(204);
     expect(await left()).toEqual([running, queued].sort());
     const deliveries = await cancels.fetch('rules', 10);
-    expect(deliveries.map(({ message }) => (message.payload as { run_id: string }).run_id).sort()).toEqual([running, queued].sort());
-    for (const id of [running, queued]) expect((await api.ledger.get(id))?.cancel_requested_at).toBeGreaterThan(0);
+    expect(deliveries.map(({ message }) => (message.payload as { run_id: string }).run_id).sort()).toEqual(
+      [running, queued].sort(),
+    );
+    for (const id of [running, queued])
+      expect((await api.ledger.get(id))?.cancel_requested_at).toBeGreaterThan(0);
     await cancels.close();
   });
 
@@ -177,11 +216,17 @@ describe('OSCAR §12.4, 6: jobs and logs', () => {
     await api.bring(id, 'running');
     const lines = Array.from({ length: 30_000 }, (_, index) => `line ${index} ${'x'.repeat(60)}`);
     const writer = await api.logs.open({ service: 'long', runId: id });
-    for (let at = 0; at < lines.length; at += 1000) await writer.write(Buffer.from(`${lines.slice(at, at + 1000).join('\n')}\n`));
+    for (let at = 0; at < lines.length; at += 1000)
+      await writer.write(Buffer.from(`${lines.slice(at, at + 1000).join('\n')}\n`));
     await writer.close();
     const whole = await api.call('GET', `/system/logs/long/${id}`);
     expect(whole.text === `${lines.join('\n')}\n`).toBe(true);
     const stamped = await api.call('GET', `/system/logs/long/${id}?timestamps=1`);
-    expect(stamped.text.split('\n').slice(0, -1).every((line, index) => line.slice(25) === lines[index])).toBe(true);
+    expect(
+      stamped.text
+        .split('\n')
+        .slice(0, -1)
+        .every((line, index) => line.slice(25) === lines[index]),
+    ).toBe(true);
   });
 });

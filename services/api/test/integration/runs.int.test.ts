@@ -12,7 +12,8 @@ beforeAll(async () => {
 });
 afterAll(async () => api.close());
 
-const submit = async (name = 'demo', as = token) => String((await api.call('POST', `/job/${name}`, { as })).headers['x-run-id']);
+const submit = async (name = 'demo', as = token) =>
+  String((await api.call('POST', `/job/${name}`, { as })).headers['x-run-id']);
 const runs = (answer: Answer) => (answer.json() as { runs: { id: string }[] }).runs.map(({ id }) => id);
 
 describe('runs', () => {
@@ -28,7 +29,11 @@ describe('runs', () => {
 
     const seen: string[] = [];
     let query = '?service=demo&limit=2';
-    for (let next: string | undefined = ''; next !== undefined; query = `?service=demo&limit=2&cursor=${encodeURIComponent(next ?? '')}`) {
+    for (
+      let next: string | undefined = '';
+      next !== undefined;
+      query = `?service=demo&limit=2&cursor=${encodeURIComponent(next ?? '')}`
+    ) {
       const answer = await api.call('GET', `/system/runs${query}`);
       seen.push(...runs(answer));
       next = (answer.json() as { next?: string }).next;
@@ -40,11 +45,24 @@ describe('runs', () => {
     const object = { bucket: 'demo', key: 'in/ä b.txt', size: 1, etag: 'e', identity: 'i', last_modified: 1 };
     const uid = (await api.definitions.get('demo'))?.uid ?? '';
     await api.ledger.claim([
-      { id: 'demo-object', service: 'demo', service_uid: uid, source: 'notification', input: object, event: { kind: 'inline', encoding: 'utf8', data: '{}' }, traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`, hop: 0 },
+      {
+        id: 'demo-object',
+        service: 'demo',
+        service_uid: uid,
+        source: 'notification',
+        input: object,
+        event: { kind: 'inline', encoding: 'utf8', data: '{}' },
+        traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`,
+        hop: 0,
+      },
     ]);
     const found = await api.call('GET', `/system/runs?bucket=demo&key=${encodeURIComponent('in/ä b.txt')}`);
     expect(runs(found)).toEqual(['demo-object']);
-    expect((await api.call('GET', '/system/runs/demo-object')).json()).toMatchObject({ input: { bucket: 'demo', key: 'in/ä b.txt', size: 1, etag: 'e' }, source: 'notification', trace_id: 'a'.repeat(32) });
+    expect((await api.call('GET', '/system/runs/demo-object')).json()).toMatchObject({
+      input: { bucket: 'demo', key: 'in/ä b.txt', size: 1, etag: 'e' },
+      source: 'notification',
+      trace_id: 'a'.repeat(32),
+    });
   });
 
   test.each([
@@ -70,11 +88,19 @@ describe('runs', () => {
 
   test('another service’s run is no run', async () => {
     const id = await submit();
-    for (const [method, path] of [['GET', ''], ['GET', '/log'], ['POST', '/cancel']] as const) {
+    for (const [method, path] of [
+      ['GET', ''],
+      ['GET', '/log'],
+      ['POST', '/cancel'],
+    ] as const) {
       expect((await api.call(method, `/system/runs/${id}${path}`, { as: otherToken })).status).toBe(404);
     }
     expect((await api.call('POST', `/system/runs/${id}/retry`, { as: token })).status).toBe(401);
-    expect((await api.call('GET', '/system/runs/nothing')).json()).toMatchObject({ status: 404, code: 'not_found', detail: 'There is no run "nothing".' });
+    expect((await api.call('GET', '/system/runs/nothing')).json()).toMatchObject({
+      status: 404,
+      code: 'not_found',
+      detail: 'There is no run "nothing".',
+    });
   });
 });
 
@@ -86,7 +112,11 @@ describe('cancel', () => {
     expect(answer.status).toBe(202);
     expect(answer.json()).toMatchObject({ id, cancel_requested_at: expect.any(String) });
     const [delivery] = await queue.fetch('demo', 1);
-    expect(delivery?.message.payload).toEqual({ run_id: id, service: 'demo', reason: 'cancelled by service:demo' });
+    expect(delivery?.message.payload).toEqual({
+      run_id: id,
+      service: 'demo',
+      reason: 'cancelled by service:demo',
+    });
     await delivery?.ack();
     await queue.close();
   });
@@ -101,16 +131,26 @@ describe('cancel', () => {
 
 describe('retry', () => {
   test('is a new run of the same event, once a key', async () => {
-    const id = String((await api.call('POST', '/job/demo', { as: token, body: 'again' })).headers['x-run-id']);
+    const id = String(
+      (await api.call('POST', '/job/demo', { as: token, body: 'again' })).headers['x-run-id'],
+    );
     expect((await api.call('POST', `/system/runs/${id}/retry`)).json()).toMatchObject({ status: 409 });
     await api.bring(id, 'failed');
-    const answer = await api.call('POST', `/system/runs/${id}/retry`, { headers: { 'idempotency-key': 'k' } });
+    const answer = await api.call('POST', `/system/runs/${id}/retry`, {
+      headers: { 'idempotency-key': 'k' },
+    });
     expect(answer.status).toBe(201);
     const next = answer.json() as { id: string };
     expect(next).toMatchObject({ retry_of: id, source: 'retry', state: 'queued', user: 'oscar' });
     expect(answer.headers.location).toBe(`/system/runs/${next.id}`);
-    expect((await api.ledger.get(next.id))?.event).toEqual({ kind: 'inline', encoding: 'utf8', data: 'again' });
-    const repeated = await api.call('POST', `/system/runs/${id}/retry`, { headers: { 'idempotency-key': 'k' } });
+    expect((await api.ledger.get(next.id))?.event).toEqual({
+      kind: 'inline',
+      encoding: 'utf8',
+      data: 'again',
+    });
+    const repeated = await api.call('POST', `/system/runs/${id}/retry`, {
+      headers: { 'idempotency-key': 'k' },
+    });
     expect((repeated.json() as { id: string }).id).toBe(next.id);
     const another = await api.call('POST', `/system/runs/${id}/retry`);
     expect((another.json() as { id: string }).id).not.toBe(next.id);
@@ -129,7 +169,12 @@ describe('log', () => {
   test('is read piece by piece from an offset, complete when the run has ended', async () => {
     const id = await submit();
     const none = await api.call('GET', `/system/runs/${id}/log`, { as: token });
-    expect([none.status, none.text, none.headers['x-next-offset'], none.headers['x-log-complete']]).toEqual([200, '', '0', 'false']);
+    expect([none.status, none.text, none.headers['x-next-offset'], none.headers['x-log-complete']]).toEqual([
+      200,
+      '',
+      '0',
+      'false',
+    ]);
     await api.bring(id, 'running');
     const writer = await api.logs.open({ service: 'demo', runId: id });
     const lines = Array.from({ length: 100 }, (_, index) => `line ${index}`);
@@ -138,8 +183,10 @@ describe('log', () => {
     await api.ledger.transition({ id, from: ['running'], to: 'succeeded' });
     let text = '';
     let offset = '0';
-    for (let complete = 'false'; complete !== 'true'; ) {
-      const piece = await api.call('GET', `/system/runs/${id}/log?limit=1024&offset=${offset}`, { as: token });
+    for (let complete = 'false'; complete !== 'true';) {
+      const piece = await api.call('GET', `/system/runs/${id}/log?limit=1024&offset=${offset}`, {
+        as: token,
+      });
       text += piece.text;
       expect(Number(piece.headers['x-next-offset'])).toBeGreaterThan(Number(offset));
       offset = String(piece.headers['x-next-offset']);
@@ -157,16 +204,33 @@ describe('dead letters', () => {
   test('are listed, sent again, removed', async () => {
     const message = (id: string) => ({ id, name: 'storage.notify', payload: { hello: id } }) as const;
     await api.bus.publish([message('m1'), message('m2')]);
-    const subscription = await api.bus.subscribe({ durable: 'test-dead', names: ['storage.notify'], maxInFlight: 5 }, async () => {
-      throw new AppError('invalid_input', 'can’t be read');
-    });
+    const subscription = await api.bus.subscribe(
+      { durable: 'test-dead', names: ['storage.notify'], maxInFlight: 5 },
+      async () => {
+        throw new AppError('invalid_input', 'can’t be read');
+      },
+    );
     await expect.poll(async () => api.bus.deadLetters.count()).toBe(2);
     await subscription.drain(1000);
-    const listed = (await api.call('GET', '/system/dead-letters?limit=1')).json() as { dead_letters: { id: string }[]; next: string };
+    const listed = (await api.call('GET', '/system/dead-letters?limit=1')).json() as {
+      dead_letters: { id: string }[];
+      next: string;
+    };
     expect(listed.dead_letters).toHaveLength(1);
-    expect(listed.dead_letters[0]).toMatchObject({ name: 'storage.notify', reason: expect.stringContaining('can’t be read'), attempts: 1, dead_at: expect.stringMatching(/Z$/), payload: { hello: expect.any(String) } });
-    const rest = (await api.call('GET', `/system/dead-letters?limit=1&cursor=${encodeURIComponent(listed.next)}`)).json() as typeof listed;
-    const redriven = await api.call('POST', `/system/dead-letters/${encodeURIComponent(listed.dead_letters[0]?.id ?? '')}/redrive`);
+    expect(listed.dead_letters[0]).toMatchObject({
+      name: 'storage.notify',
+      reason: expect.stringContaining('can’t be read'),
+      attempts: 1,
+      dead_at: expect.stringMatching(/Z$/),
+      payload: { hello: expect.any(String) },
+    });
+    const rest = (
+      await api.call('GET', `/system/dead-letters?limit=1&cursor=${encodeURIComponent(listed.next)}`)
+    ).json() as typeof listed;
+    const redriven = await api.call(
+      'POST',
+      `/system/dead-letters/${encodeURIComponent(listed.dead_letters[0]?.id ?? '')}/redrive`,
+    );
     expect([redriven.status, redriven.json()]).toEqual([202, { message_id: expect.any(String) }]);
     const id = encodeURIComponent(rest.dead_letters[0]?.id ?? '');
     expect((await api.call('DELETE', `/system/dead-letters/${id}`)).status).toBe(204);
@@ -187,8 +251,18 @@ test('overview and metrics', async () => {
     slots: { used: 0, limit: 4 },
     buckets_path: '/data/buckets',
   });
-  expect(Object.keys(overview.runs)).toEqual(['queued', 'starting', 'running', 'succeeded', 'failed', 'cancelled', 'superseded']);
+  expect(Object.keys(overview.runs)).toEqual([
+    'queued',
+    'starting',
+    'running',
+    'succeeded',
+    'failed',
+    'cancelled',
+    'superseded',
+  ]);
   const metrics = await api.call('GET', '/metrics');
-  expect(metrics.text).toMatch(/sluice_http_request_duration_seconds_count\{method="POST",route="\/job\/:name",status="201"\} \d+/);
+  expect(metrics.text).toMatch(
+    /sluice_http_request_duration_seconds_count\{method="POST",route="\/job\/:name",status="201"\} \d+/,
+  );
   expect((await api.call('GET', '/metrics', { as: null })).status).toBe(401);
 });

@@ -9,9 +9,18 @@ afterAll(async () => api.close());
 
 const own = (path: string) => ({ storage_provider: 'minio.default', path });
 const body = (name: string, extra: object = {}) =>
-  JSON.stringify({ name, image: 'ghcr.io/example/demo', script: 'true\n', input: [own(`${name}/in`)], output: [own(`${name}/out`)], ...extra });
-const create = async (name: string, extra: object = {}) => api.call('POST', '/system/services', { body: body(name, extra) });
-const read = async (name: string) => (await api.call('GET', `/system/services/${name}`)).json() as Record<string, unknown> & { token: string };
+  JSON.stringify({
+    name,
+    image: 'ghcr.io/example/demo',
+    script: 'true\n',
+    input: [own(`${name}/in`)],
+    output: [own(`${name}/out`)],
+    ...extra,
+  });
+const create = async (name: string, extra: object = {}) =>
+  api.call('POST', '/system/services', { body: body(name, extra) });
+const read = async (name: string) =>
+  (await api.call('GET', `/system/services/${name}`)).json() as Record<string, unknown> & { token: string };
 const tags = async (bucket: string) => (await api.objects.getBucket(bucket))?.tags;
 
 describe('OSCAR §12.4, 2: create, read, update, delete', () => {
@@ -57,7 +66,11 @@ describe('OSCAR §12.4, 2: create, read, update, delete', () => {
     expect(summary.text).toContain('"volume_status":{"enabled":false},"deployment":{"state":"unavailable",');
 
     const updated = await api.call('PUT', '/system/services', { body: demo });
-    expect([updated.status, updated.text, updated.headers['x-sluice-warning']]).toEqual([204, '', 'image is not used: ghcr.io/example/demo']);
+    expect([updated.status, updated.text, updated.headers['x-sluice-warning']]).toEqual([
+      204,
+      '',
+      'image is not used: ghcr.io/example/demo',
+    ]);
     expect((await api.call('GET', '/system/services/demo')).text).toBe(shown.text);
 
     const deleted = await api.call('DELETE', '/system/services/demo');
@@ -83,13 +96,20 @@ describe('OSCAR §12.4, 2: create, read, update, delete', () => {
 
   test('of many creating one name at once, one wins', async () => {
     const answers = await Promise.all(Array.from({ length: 8 }, async () => create('race')));
-    expect(answers.map(({ status }) => status).sort()).toEqual([201, 400, 400, 400, 400, 400, 400, 400]);
-    expect(new Set(answers.map(({ text }) => text))).toEqual(new Set(['', 'A service with the provided name already exists']));
+    expect(answers.filter(({ status }) => status === 201)).toHaveLength(1);
+    expect(answers.filter(({ status }) => status === 400)).toHaveLength(7);
+    expect(new Set(answers.map(({ text }) => text))).toEqual(
+      new Set(['', 'A service with the provided name already exists']),
+    );
   });
 
   test('updates at once all hold, one after the other', async () => {
     await create('busy');
-    const answers = await Promise.all([1, 2].map(async (cpu) => api.call('PUT', '/system/services', { body: body('busy', { cpu: String(cpu) }) })));
+    const answers = await Promise.all(
+      [1, 2].map(async (cpu) =>
+        api.call('PUT', '/system/services', { body: body('busy', { cpu: String(cpu) }) }),
+      ),
+    );
     expect(answers.map(({ status }) => status)).toEqual([204, 204]);
     expect((await api.definitions.get('busy'))?.version).toBe(3);
   });
@@ -104,7 +124,10 @@ describe('buckets of a service', () => {
     expect(await api.objects.head('tagged', 'out/deep/')).toMatchObject({ size: 0 });
     const stored = await api.definitions.get('tagged');
     const floors = await api.definitions.floors(stored?.uid ?? '');
-    expect(floors.map(({ bucket, prefix }) => `${bucket}/${prefix}`).sort()).toEqual(['shared/a/', 'tagged/in/']);
+    expect(floors.map(({ bucket, prefix }) => `${bucket}/${prefix}`).sort()).toEqual([
+      'shared/a/',
+      'tagged/in/',
+    ]);
     expect(floors.every(({ at }) => at >= before)).toBe(true);
   });
 
@@ -112,7 +135,9 @@ describe('buckets of a service', () => {
     await create('floors');
     const uid = (await api.definitions.get('floors'))?.uid ?? '';
     const [first] = await api.definitions.floors(uid);
-    await api.call('PUT', '/system/services', { body: body('floors', { input: [own('floors/in'), own('floors/more')] }) });
+    await api.call('PUT', '/system/services', {
+      body: body('floors', { input: [own('floors/in'), own('floors/more')] }),
+    });
     const after = await api.definitions.floors(uid);
     expect(after).toContainEqual(first);
     expect(after.map(({ prefix }) => prefix).sort()).toEqual(['in/', 'more/']);
@@ -157,9 +182,17 @@ describe('buckets of a service', () => {
 
 describe('OSCAR §12.4, 3 and 4', () => {
   test('ports as a number or a list, capitalised Variables', async () => {
-    const answer = await create('ports', { EXPOSE: { api_port: 5000, nodePort: 0 }, environment: { Variables: { X: 'y' } } });
-    expect([answer.status, answer.headers['x-sluice-warning']]).toEqual([201, expect.stringContaining('expose is stored but not served')]);
-    expect((await api.call('GET', '/system/services/ports')).text).toContain('"expose":{"min_scale":0,"max_scale":0,"api_port":[5000],"cpu_threshold":0,');
+    const answer = await create('ports', {
+      EXPOSE: { api_port: 5000, nodePort: 0 },
+      environment: { Variables: { X: 'y' } },
+    });
+    expect([answer.status, answer.headers['x-sluice-warning']]).toEqual([
+      201,
+      expect.stringContaining('expose is stored but not served'),
+    ]);
+    expect((await api.call('GET', '/system/services/ports')).text).toContain(
+      '"expose":{"min_scale":0,"max_scale":0,"api_port":[5000],"cpu_threshold":0,',
+    );
   });
 
   test('the token stays over PUT, a new service has a new one', async () => {
@@ -202,20 +235,38 @@ describe('secrets', () => {
   test('owner and namespace stay over PUT', async () => {
     await create('owned', { owner: 'somebody', namespace: 'mine' });
     await api.call('PUT', '/system/services', { body: body('owned', { owner: '', namespace: 'other' }) });
-    expect(await read('owned')).toMatchObject({ owner: 'cluster_admin', namespace: 'mine', labels: { owner_name: 'oscar' } });
+    expect(await read('owned')).toMatchObject({
+      owner: 'cluster_admin',
+      namespace: 'mine',
+      labels: { owner_name: 'oscar' },
+    });
   });
 });
 
 describe('what can’t be is said at once', () => {
   test.each<[object | string, string]>([
-    ['{"name":"x","cpu":1}', 'The service specification is not valid: json: cannot unmarshal number into Go struct field Service.cpu of type string'],
-    ['{"name":"bad1"}', "The service specification is not valid: Key: 'Service.Image' Error:Field validation for 'Image' failed on the 'required' tag\nKey: 'Service.Script' Error:Field validation for 'Script' failed on the 'required' tag"],
-    [{ visibility: 'PUBLIC' }, 'The service specification is not valid: visibility: must be "private", "restricted" or "public"'],
+    [
+      '{"name":"x","cpu":1}',
+      'The service specification is not valid: json: cannot unmarshal number into Go struct field Service.cpu of type string',
+    ],
+    [
+      '{"name":"bad1"}',
+      "The service specification is not valid: Key: 'Service.Image' Error:Field validation for 'Image' failed on the 'required' tag\nKey: 'Service.Script' Error:Field validation for 'Script' failed on the 'required' tag",
+    ],
+    [
+      { visibility: 'PUBLIC' },
+      'The service specification is not valid: visibility: must be "private", "restricted" or "public"',
+    ],
     [{ input: [own(' / ')] }, 'input path cannot be empty'],
     [{ enable_sgx: true }, 'The service specification is not valid: enable_sgx: this machine has no SGX'],
-    [{ input: [{ storage_provider: 'webdav.dcache', path: 'x/y' }] }, 'The service specification is not valid: input[0].storage_provider: the StorageProvider "webdav.dcache" is not defined'],
+    [
+      { input: [{ storage_provider: 'webdav.dcache', path: 'x/y' }] },
+      'The service specification is not valid: input[0].storage_provider: the StorageProvider "webdav.dcache" is not defined',
+    ],
   ])('%j', async (given, message) => {
-    const answer = await api.call('POST', '/system/services', { body: typeof given === 'string' ? given : body('bad', given) });
+    const answer = await api.call('POST', '/system/services', {
+      body: typeof given === 'string' ? given : body('bad', given),
+    });
     expect([answer.status, answer.text]).toEqual([400, message]);
     expect(await api.definitions.get('bad')).toBeUndefined();
     expect(await api.objects.getBucket('bad')).toBeUndefined();
@@ -223,14 +274,24 @@ describe('what can’t be is said at once', () => {
 
   test('loops, directly and through others, unless they are meant', async () => {
     const direct = await create('loop-a', { output: [own('loop-a/in/again')] });
-    expect([direct.status, direct.text]).toEqual([400, expect.stringContaining('(loop-a → loop-a); set sluice.allow_loop')]);
-    expect((await create('loop-b', { input: [own('loop-x/in')], output: [own('loop-y/in')] })).status).toBe(201);
+    expect([direct.status, direct.text]).toEqual([
+      400,
+      expect.stringContaining('(loop-a → loop-a); set sluice.allow_loop'),
+    ]);
+    expect((await create('loop-b', { input: [own('loop-x/in')], output: [own('loop-y/in')] })).status).toBe(
+      201,
+    );
     const chain = { input: [own('loop-y/in')], output: [own('loop-x/in')] };
     const through = await create('loop-c', chain);
-    expect([through.status, through.text]).toEqual([400, expect.stringContaining('(loop-c → loop-b → loop-c)')]);
+    expect([through.status, through.text]).toEqual([
+      400,
+      expect.stringContaining('(loop-c → loop-b → loop-c)'),
+    ]);
     const meant = await create('loop-c', { ...chain, sluice: { allow_loop: true } });
     expect(meant.status).toBe(201);
-    expect((await api.call('GET', '/system/services/loop-c')).text).toMatch(/,"sluice":\{"allow_loop":true\}\}$/);
+    expect((await api.call('GET', '/system/services/loop-c')).text).toMatch(
+      /,"sluice":\{"allow_loop":true\}\}$/,
+    );
     // An update can't sneak one in either.
     expect((await api.call('PUT', '/system/services', { body: body('loop-c', chain) })).status).toBe(400);
   });
@@ -239,8 +300,14 @@ describe('what can’t be is said at once', () => {
 describe('backfill', () => {
   test('is a command on the bus, for a prefix of an input', async () => {
     await create('filler');
-    const queue = await api.bus.workQueue({ durable: 'test-backfill', name: 'backfills.start', maxInFlight: 10 });
-    const answer = await api.call('POST', '/system/services/filler/backfill', { body: '{"prefix":"filler/in/2024","again":true}' });
+    const queue = await api.bus.workQueue({
+      durable: 'test-backfill',
+      name: 'backfills.start',
+      maxInFlight: 10,
+    });
+    const answer = await api.call('POST', '/system/services/filler/backfill', {
+      body: '{"prefix":"filler/in/2024","again":true}',
+    });
     expect(answer.status).toBe(202);
     const [delivery] = await queue.fetch('filler', 1);
     expect(delivery?.message.payload).toEqual({
@@ -256,10 +323,14 @@ describe('backfill', () => {
   });
 
   test('is refused outside the inputs', async () => {
-    const answer = await api.call('POST', '/system/services/filler/backfill', { body: '{"prefix":"filler/out"}' });
+    const answer = await api.call('POST', '/system/services/filler/backfill', {
+      body: '{"prefix":"filler/out"}',
+    });
     expect([answer.status, answer.headers['content-type']]).toEqual([400, 'application/problem+json']);
     expect(answer.json()).toMatchObject({ code: 'invalid_input', field: 'prefix' });
     expect((await api.call('POST', '/system/services/nobody/backfill')).status).toBe(404);
-    expect((await api.call('POST', '/system/services/filler/backfill', { body: '{"again":"yes"}' })).status).toBe(400);
+    expect(
+      (await api.call('POST', '/system/services/filler/backfill', { body: '{"again":"yes"}' })).status,
+    ).toBe(400);
   });
 });

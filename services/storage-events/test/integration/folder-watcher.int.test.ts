@@ -61,7 +61,8 @@ describe('a file', () => {
     execFileSync('cp', ['-p', join(outside, 'a'), join(input, 'copied')]);
     await rename(join(outside, 'a'), join(input, 'moved'));
     execFileSync('ln', [join(input, 'old.txt'), join(input, 'linked')]);
-    for (const name of ['written', 'copied', 'moved', 'linked']) await watched.handedOver(`photos/in/${name}`);
+    for (const name of ['written', 'copied', 'moved', 'linked'])
+      await watched.handedOver(`photos/in/${name}`);
     await passed();
     const { object } = await watched.handedOver('photos/in/copied');
     expect(object).toEqual(await folders.objects.head('photos', 'in/copied'));
@@ -367,7 +368,10 @@ describe('under pressure', () => {
     watched.refuse = true;
     await writeFile(join(input, 'a'), 'x');
     await folders.objects.put('photos', 'in/b', Buffer.from('x'));
-    await eventually('the file has settled', async () => Date.now() - (await stat(join(input, 'a'))).ctimeMs > 4 * settleMs);
+    await eventually(
+      'the file has settled',
+      async () => Date.now() - (await stat(join(input, 'a'))).ctimeMs > 4 * settleMs,
+    );
     expect(watched.keys()).toEqual([]);
     watched.refuse = false;
     await watched.handedOver('photos/in/a');
@@ -400,7 +404,11 @@ describe('when the system gives no more watchers', () => {
     const warnings: string[] = [];
     const { watch } = await import('node:fs');
     const { createLogger } = await import('@sluice/shared/telemetry');
-    const log = createLogger({ name: 'test', level: 'warn', destination: { write: (line) => warnings.push(line) } });
+    const log = createLogger({
+      name: 'test',
+      level: 'warn',
+      destination: { write: (line) => warnings.push(line) },
+    });
     let left = 3;
     watched = await watchFolders(folders, ['photos/in'], {
       log,
@@ -441,7 +449,9 @@ describe('with one watcher for a bucket, as on macOS', () => {
 
 test('it can be stopped in the middle of anything', async () => {
   await Promise.all(Array.from({ length: 200 }, (_, n) => writeFile(join(input, `f${n}`), '')));
-  const following = watched.source.setPrefixes([{ bucket: 'photos', prefix: '' }]).catch((error: unknown) => error);
+  const following = watched.source
+    .setPrefixes([{ bucket: 'photos', prefix: '' }])
+    .catch((error: unknown) => error);
   await watched.source.stop();
   await following;
   const handed = watched.keys().length;

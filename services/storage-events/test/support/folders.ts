@@ -1,7 +1,12 @@
 import { mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createFolderObjectStore, createSqliteObjectIndex, openDatabase, type FolderObjectStore } from '@sluice/shared/adapters';
+import {
+  createFolderObjectStore,
+  createSqliteObjectIndex,
+  openDatabase,
+  type FolderObjectStore,
+} from '@sluice/shared/adapters';
 import { systemClock } from '@sluice/shared/lifecycle';
 import { silentLogger } from '@sluice/shared/telemetry';
 

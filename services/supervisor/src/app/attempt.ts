@@ -30,8 +30,6 @@ export interface Attempt {
   readonly limits: SupervisorLimits;
   readonly folder: WorkFolder;
   readonly log: AttemptLog;
-  /** Small files that we wrote into the work folder. */
-  readonly ownFiles: string[];
   readonly progress: (progress: AttemptProgress) => void;
   /** Set by the script's start and its end. */
   scriptStarted: boolean;

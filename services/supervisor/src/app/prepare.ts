@@ -75,7 +75,6 @@ export async function prepareInput(
     wanted,
   );
   deps.metrics.phase('fetch', (deps.clock.monotonic() - started) / 1000);
-  if (info.size <= attempt.limits.smallFileBytes) attempt.ownFiles.push(path);
   attempt.log.line('INFO', `input ${wanted.bucket}/${wanted.key} (${info.size} bytes) is in ${path}`);
   return { path, state: info };
 }
@@ -86,12 +85,8 @@ function statedInput(plan: AttemptPlan): InputState | undefined {
 }
 
 async function writeOwnFile(attempt: Attempt, path: string, content: Uint8Array | string): Promise<void> {
-  if (content.length > attempt.limits.smallFileBytes) {
-    await writeFile(path, content, { flag: 'wx' });
-    return;
-  }
-  writeFileSync(path, content, { flag: 'wx' });
-  attempt.ownFiles.push(path);
+  if (content.length <= attempt.limits.smallFileBytes) writeFileSync(path, content, { flag: 'wx' });
+  else await writeFile(path, content, { flag: 'wx' });
 }
 
 /**

@@ -10,7 +10,8 @@ import { logThreshold } from '../domain/log-line.ts';
 import { outputTargets } from '../domain/outputs.ts';
 import { stopForScript } from '../domain/script-end.ts';
 import { createScriptCache } from '../files/script-cache.ts';
-import { makeWorkFolder, removeWorkFolder } from '../files/work-folder.ts';
+import { removeTree } from '../files/remove-tree.ts';
+import { makeWorkFolder } from '../files/work-folder.ts';
 import type { AttemptContext, AttemptProgress, ScriptEnd, ScriptRunner } from '../ports.ts';
 import { createAttemptLog, type AttemptLog } from './attempt-log.ts';
 import type { Attempt, SupervisorDeps } from './attempt.ts';
@@ -78,7 +79,7 @@ async function perform(
   try {
     throwIfCancelled(context.signal);
     const folder = await makeWorkFolder(context.workDir);
-    attempt = { plan, context, limits, folder, log, ownFiles: [], progress, ...so };
+    attempt = { plan, context, limits, folder, log, progress, ...so };
     outcome = await performSteps(deps, attempt);
   } catch (error) {
     const stop = stopForMachine(error);
@@ -200,7 +201,7 @@ function noteFailure(
 
 async function cleanUp(deps: SupervisorDeps, attempt: Attempt): Promise<void> {
   try {
-    await removeWorkFolder(attempt.folder, attempt.ownFiles);
+    await removeTree(attempt.folder.root);
   } catch (error) {
     // The outcome stands; the folder is removed with the others at the next start.
     const fields = { err: error, run_id: attempt.plan.run_id, work_dir: attempt.folder.root };

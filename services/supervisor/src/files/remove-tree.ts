@@ -1,5 +1,7 @@
 import { Buffer, isUtf8 } from 'node:buffer';
-import { chmod, lstat, opendir, rename, rmdir, unlink } from 'node:fs/promises';
+import { chmodSync, lstatSync, opendirSync, renameSync, rmdirSync, unlinkSync } from 'node:fs';
+import { unlink } from 'node:fs/promises';
+import { setImmediate } from 'node:timers/promises';
 import { systemCode } from '@sluice/shared/errors';
 
 /** Bytes of a path from which on a folder is moved up before it is emptied: scripts can nest deeper than a path may be long. */
@@ -8,6 +10,10 @@ const longPath = 2048;
 const maxTries = 5;
 /** Folders of one folder that are taken at a time; the others come with its next turn. */
 const maxBatch = 1000;
+/** Entries after which others get a turn: calls are synchronous (see `makeWorkFolder`). */
+const yieldAfter = 128;
+/** Bytes of a file from which on giving its blocks back takes long enough to be done elsewhere. */
+const largeFile = 4 * 1024 * 1024;
 
 /** A folder on the way down; it is removed when it comes up again. */
 interface Pending {
@@ -21,6 +27,7 @@ interface Pending {
 interface Removal {
   readonly root: Buffer;
   moved: number;
+  steps: number;
 }
 
 /**
@@ -30,20 +37,18 @@ interface Removal {
  */
 export async function removeTree(path: string): Promise<void> {
   const root = Buffer.from(path);
-  const stats = await lstat(root).catch(unlessAbsent);
+  const stats = lstatSync(root, { throwIfNoEntry: false });
   if (stats === undefined) return;
+  const removal: Removal = { root, moved: 0, steps: 0 };
   if (!stats.isDirectory()) {
-    await unlink(root).catch(unlessAbsent);
+    await removeFile(root, undefined);
     return;
   }
-  const removal: Removal = { root, moved: 0 };
   const stack = [pending(root, undefined)];
   for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
-    if (top.emptied) {
-      if (await removeEmpty(top)) stack.pop();
-    } else {
-      stack.push(...(await emptyFolder(top, removal)));
-    }
+    if (!top.emptied) stack.push(...(await emptyFolder(top, removal)));
+    else if (removeEmpty(top)) stack.pop();
+    await step(removal);
   }
 }
 
@@ -51,10 +56,15 @@ function pending(path: Buffer, parent: Buffer | undefined): Pending {
   return { path, parent, emptied: false, tries: 0 };
 }
 
+async function step(removal: Removal): Promise<void> {
+  removal.steps += 1;
+  if (removal.steps % yieldAfter === 0) await setImmediate();
+}
+
 /** True when the folder is gone, false when it is to be emptied once more. */
-async function removeEmpty(folder: Pending): Promise<boolean> {
+function removeEmpty(folder: Pending): boolean {
   try {
-    await withAccess(folder.parent, async () => rmdir(folder.path));
+    withAccess(folder.parent, () => rmdirSync(folder.path));
     return true;
   } catch (error) {
     folder.tries += 1;
@@ -69,50 +79,61 @@ async function emptyFolder(folder: Pending, removal: Removal): Promise<readonly 
   const { path } = folder;
   const folders: Pending[] = [];
   // Latin-1 gives each byte of a name as one character, so that any name can be turned back into what it was.
-  const directory = await withAccess(path, async () =>
-    opendir(isUtf8(path) ? path.toString() : path, { encoding: 'latin1', bufferSize: 256 }),
+  const directory = withAccess(path, () =>
+    opendirSync(isUtf8(path) ? path.toString() : path, { encoding: 'latin1', bufferSize: 64 }),
   );
   folder.emptied = true;
   if (directory === undefined) return folders;
-  for await (const entry of directory) {
-    const child = Buffer.concat([path, Buffer.from('/'), Buffer.from(entry.name, 'latin1')]);
-    if (!entry.isDirectory()) await withAccess(path, async () => unlink(child));
-    else if (child.length <= longPath) folders.push(pending(child, path));
-    else folders.push(await moveUp(child, path, removal));
-    if (folders.length >= maxBatch) {
-      folder.emptied = false;
-      break;
+  try {
+    for (let entry = directory.readSync(); entry !== null; entry = directory.readSync()) {
+      const child = Buffer.concat([path, Buffer.from('/'), Buffer.from(entry.name, 'latin1')]);
+      if (!entry.isDirectory()) await removeFile(child, path);
+      else if (child.length <= longPath) folders.push(pending(child, path));
+      else folders.push(moveUp(child, path, removal));
+      await step(removal);
+      if (folders.length >= maxBatch) {
+        folder.emptied = false;
+        break;
+      }
     }
+  } finally {
+    directory.closeSync();
   }
   return folders;
 }
 
-async function moveUp(child: Buffer, parent: Buffer, removal: Removal): Promise<Pending> {
+async function removeFile(path: Buffer, parent: Buffer | undefined): Promise<void> {
+  const size = withAccess(parent, () => lstatSync(path).size);
+  if (size === undefined) return;
+  if (size < largeFile) {
+    withAccess(parent, () => unlinkSync(path));
+    return;
+  }
+  // What `lstat` could not reach was opened by now; only a folder that may not be written is left to be opened.
+  await unlink(path).catch(() => withAccess(parent, () => unlinkSync(path)));
+}
+
+function moveUp(child: Buffer, parent: Buffer, removal: Removal): Pending {
   removal.moved += 1;
   const nearer = Buffer.concat([removal.root, Buffer.from(`/.sluice-removed-${removal.moved}`)]);
-  await withAccess(parent, async () => {
+  withAccess(parent, () => {
     // A folder that changes its parent must be writable itself (its ".." is).
-    await chmod(child, 0o700);
-    await rename(child, nearer);
+    chmodSync(child, 0o700);
+    renameSync(child, nearer);
   });
   return pending(nearer, removal.root);
 }
 
 /** Tries again with the folder opened to its owner, where that was what was missing. Undefined when the thing is gone. */
-async function withAccess<T>(folder: Buffer | undefined, action: () => Promise<T>): Promise<T | undefined> {
+function withAccess<T>(folder: Buffer | undefined, action: () => T): T | undefined {
   try {
-    return await action();
+    return action();
   } catch (error) {
     const code = systemCode(error);
-    if (folder === undefined || (code !== 'EACCES' && code !== 'EPERM')) return unlessAbsent(error);
-    const stats = await lstat(folder);
-    if (!stats.isDirectory()) throw error;
-    await chmod(folder, 0o700);
+    if (code === 'ENOENT') return undefined;
+    if (folder === undefined || (code !== 'EACCES' && code !== 'EPERM')) throw error;
+    if (!lstatSync(folder).isDirectory()) throw error;
+    chmodSync(folder, 0o700);
     return action();
   }
-}
-
-function unlessAbsent(error: unknown): undefined {
-  if (systemCode(error) === 'ENOENT') return undefined;
-  throw error;
 }

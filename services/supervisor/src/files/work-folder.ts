@@ -1,4 +1,4 @@
-import { mkdirSync, realpathSync, rmdirSync, unlinkSync } from 'node:fs';
+import { mkdirSync, realpathSync, rmdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { systemCode } from '@sluice/shared/errors';
 import { removeTree } from './remove-tree.ts';
@@ -39,22 +39,5 @@ export async function makeWorkFolder(workDir: string): Promise<WorkFolder> {
   } catch (error) {
     rmdirSync(folder.root);
     throw error;
-  }
-}
-
-/**
- * Removes the folders of an attempt, whatever the script did to them; links are removed, never followed.
- * @param smallFiles files of ours that were written into it: tried first, so that the common case needs no walk
- * @throws the system's error where something cannot be removed
- */
-export async function removeWorkFolder(folder: WorkFolder, smallFiles: readonly string[]): Promise<void> {
-  try {
-    for (const file of smallFiles) unlinkSync(file);
-    rmdirSync(folder.input);
-    rmdirSync(folder.output);
-    rmdirSync(folder.root);
-  } catch {
-    // Not as we left it.
-    await removeTree(folder.root);
   }
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { AttemptOutcome, AttemptPlan, ObjectRef } from '@sluice/shared/contracts';
@@ -99,6 +99,9 @@ export function createHarness(
     },
     close: async () => {
       await processes.stop();
+      const work = join(dir, 'work');
+      const left = existsSync(work) ? readdirSync(work) : [];
+      if (left.length > 0) throw new Error(`work folders are left: ${left.join(' ')}`);
       rmSync(dir, { recursive: true, force: true });
     },
   };

@@ -1,4 +1,4 @@
-import type { Context } from '../context.ts';
+import type { Context } from './context.ts';
 
 /** A warning, on stderr: results are not mixed with it. */
 export async function warn(context: Context, text: string): Promise<void> {

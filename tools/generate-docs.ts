@@ -1,0 +1,63 @@
+// Writes the parts of docs/ that come from code; `--check` compares instead and fails where they differ.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { catalogue, subjectOf, type MessageName } from '@sluice/shared/contracts';
+import { Secret } from '@sluice/shared/config';
+import { unsupportedVariables } from '../apps/standalone/src/config.ts';
+import { variables } from '../apps/standalone/src/variables.ts';
+
+const marker = (name: string): readonly [string, string] => [
+  `<!-- generated: ${name}, by "npm run docs" -->`,
+  `<!-- end of ${name} -->`,
+];
+
+/** Defaults that depend on the machine are said in words. */
+const machineDependent: Readonly<Record<string, string>> = {
+  SLUICE_CPU: "the machine's cores",
+  SLUICE_MEMORY: "four fifths of the machine's memory",
+};
+
+function variableTable(): string {
+  const read = Object.entries(variables).filter(([name]) => unsupportedVariables[name] === undefined);
+  const rows = read.map(([name, variable]) => {
+    const value = variable.fallback?.value;
+    const fallback =
+      machineDependent[name] ??
+      (value === undefined || value === '' || value instanceof Secret ? 'none' : `\`${String(value)}\``);
+    return `| \`${name}\` | ${fallback} | ${variable.form} | ${variable.why} |`;
+  });
+  return ['| variable | default | form | why |', '|---|---|---|---|', ...rows].join('\n');
+}
+
+function messageTable(): string {
+  const rows = (Object.keys(catalogue) as MessageName[]).map((name) => {
+    const { owner, keyed, summary } = catalogue[name];
+    const subject = subjectOf('sluice', name) + (keyed ? '.<service>' : '');
+    return `| \`${subject}\` | ${owner} | ${summary} |`;
+  });
+  return ['| subject | owner | meaning |', '|---|---|---|', ...rows].join('\n');
+}
+
+const parts = [
+  { file: 'docs/operation.md', name: 'variables', text: variableTable() },
+  { file: 'docs/architecture.md', name: 'messages', text: messageTable() },
+];
+
+for (const part of parts) {
+  const path = fileURLToPath(new URL(`../${part.file}`, import.meta.url));
+  const before = readFileSync(path, 'utf8');
+  const [begin, end] = marker(part.name);
+  const from = before.indexOf(begin);
+  const to = before.indexOf(end);
+  if (from < 0 || to < from) throw new Error(`${part.file} has no place for ${part.name}: ${begin} … ${end}`);
+  const after = `${before.slice(0, from + begin.length)}\n${part.text}\n${before.slice(to)}`;
+  if (after === before) continue;
+  if (process.argv.includes('--check')) {
+    process.stderr.write(
+      `${part.file} does not tell of the ${part.name} that there are: run "npm run docs".\n`,
+    );
+    process.exitCode = 1;
+  } else {
+    writeFileSync(path, after);
+  }
+}
