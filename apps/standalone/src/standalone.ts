@@ -19,7 +19,7 @@ import {
 } from '@sluice/shared/adapters';
 import { createOutboxRelay, type Bus } from '@sluice/shared/bus';
 import { runChangedMessage, runStartMessage } from '@sluice/shared/contracts';
-import { Secret } from '@sluice/shared/config';
+import type { Secret } from '@sluice/shared/config';
 import type { Clock, Component, ShutdownStep } from '@sluice/shared/lifecycle';
 import type { DefinitionStore, RunLedger, RunLogs } from '@sluice/shared/stores';
 import { createMetrics, type Logger, type Registry } from '@sluice/shared/telemetry';
@@ -184,14 +184,29 @@ function createExecutor(
   });
 }
 
-function createComponents(
-  deps: StandaloneDeps,
-  parts: { stores: Stores; executor: Executor; metrics: Registry; adminPassword: Secret },
-): Components {
-  const { config, clock, log, folder } = deps;
-  const { stores, executor, metrics } = parts;
-  const { bus, ledger, definitions, objects, logs } = stores;
-  const scheduler = createScheduler({
+interface Parts {
+  readonly stores: Stores;
+  readonly executor: Executor;
+  readonly metrics: Registry;
+  readonly adminPassword: Secret;
+}
+
+function createComponents(deps: StandaloneDeps, parts: Parts): Components {
+  const { clock, log } = deps;
+  const { bus, ledger } = parts.stores;
+  const scheduler = composeScheduler(deps, parts);
+  return {
+    scheduler,
+    relay: createOutboxRelay({ ledger, bus, clock, log }),
+    storageEvents: composeStorageEvents(deps, parts),
+    api: composeApi(deps, parts, () => scheduler.slots().limit),
+  };
+}
+
+function composeScheduler(deps: StandaloneDeps, { stores, executor, metrics }: Parts): Scheduler {
+  const { config, clock, log } = deps;
+  const { bus, ledger, definitions, logs } = stores;
+  return createScheduler({
     bus,
     ledger,
     definitions,
@@ -209,51 +224,53 @@ function createComponents(
       retentionIntervalMs: config.SLUICE_RETENTION_INTERVAL * 1000,
     },
   });
-  return {
-    scheduler,
-    relay: createOutboxRelay({ ledger, bus, clock, log }),
-    storageEvents: createStorageEvents({
-      source: createFolderWatcher({
-        bucketsRoot: folder.buckets,
-        objects,
-        settleMs: config.SLUICE_SETTLE_MS,
-        clock,
-        log,
-      }),
-      bus,
-      ledger,
-      definitions,
-      objects,
-      clock,
-      log,
-      metrics,
-      config: {
-        settleMs: config.SLUICE_SETTLE_MS,
-        reconcileIntervalMs: config.SLUICE_RECONCILE_INTERVAL * 1000,
-        marginMs: config.SLUICE_CLAIM_MARGIN * 1000,
-      },
+}
+
+function composeStorageEvents(deps: StandaloneDeps, { stores, metrics }: Parts): Component {
+  const { config, clock, log, folder } = deps;
+  const { bus, ledger, definitions, objects } = stores;
+  const settleMs = config.SLUICE_SETTLE_MS;
+  return createStorageEvents({
+    source: createFolderWatcher({ bucketsRoot: folder.buckets, objects, settleMs, clock, log }),
+    bus,
+    ledger,
+    definitions,
+    objects,
+    clock,
+    log,
+    metrics,
+    config: {
+      settleMs,
+      reconcileIntervalMs: config.SLUICE_RECONCILE_INTERVAL * 1000,
+      marginMs: config.SLUICE_CLAIM_MARGIN * 1000,
+    },
+  });
+}
+
+function composeApi(deps: StandaloneDeps, parts: Parts, slots: () => number): Api {
+  const { config, clock, log, folder } = deps;
+  const { stores, executor, metrics, adminPassword } = parts;
+  const { bus, ledger, definitions, objects, logs, presigner } = stores;
+  return createApi({
+    config: apiConfig(config, { adminPassword, version, arch: process.arch }),
+    bus,
+    ledger,
+    definitions,
+    objects,
+    logs,
+    presigner,
+    clock,
+    log,
+    metrics,
+    capabilities: { warnings: (definition) => executor.ignores(definition), refuse: () => [] },
+    installation: () => ({
+      adapters: Object.fromEntries(
+        adaptersChosen.map((one) => [one.port, { adapter: one.adapter, chosen_by: one.chosenBy }]),
+      ),
+      slots: slots(),
+      bucketsPath: folder.buckets,
     }),
-    api: createApi({
-      config: apiConfig(config, { adminPassword: parts.adminPassword, version, arch: process.arch }),
-      bus,
-      ledger,
-      definitions,
-      objects,
-      logs,
-      clock,
-      log,
-      metrics,
-      presigner: stores.presigner,
-      capabilities: { warnings: (definition) => executor.ignores(definition), refuse: () => [] },
-      installation: () => ({
-        adapters: Object.fromEntries(
-          adaptersChosen.map((one) => [one.port, { adapter: one.adapter, chosen_by: one.chosenBy }]),
-        ),
-        slots: scheduler.slots().limit,
-        bucketsPath: folder.buckets,
-      }),
-    }),
-  };
+  });
 }
 
 /** The listener opens last: whoever gets an answer finds everything behind it working. */

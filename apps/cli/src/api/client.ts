@@ -9,7 +9,7 @@ import type { HttpReply, Method, StreamBody, Transport } from './transport.ts';
 import { TransportError, transportKind } from './transport-error.ts';
 import { strangeAnswer } from './wire.ts';
 
-export interface ApiRequest {
+interface ApiRequest {
   readonly method: Method;
   /** Percent-encoded, from `/` on. */
   readonly path: string;
@@ -219,7 +219,7 @@ export class BrokenAnswer extends CliError {
 }
 
 /** A body as text, cut at the limit. */
-export async function readText(body: IncomingMessage, limit: number, signal: AbortSignal): Promise<string> {
+async function readText(body: IncomingMessage, limit: number, signal: AbortSignal): Promise<string> {
   const decoder = new StringDecoder('utf8');
   const parts: string[] = [];
   let size = 0;

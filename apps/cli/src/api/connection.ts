@@ -29,7 +29,7 @@ export interface ConnectionInput {
   readonly isAlive: (pid: number) => boolean;
 }
 
-export const defaultUrl = 'http://127.0.0.1:8080';
+const defaultUrl = 'http://127.0.0.1:8080';
 const defaultUsername = 'oscar';
 
 /** The checkout that this file is part of. */

@@ -23,7 +23,7 @@ export interface RunFilter {
   readonly key?: string;
 }
 
-export interface Page<T> {
+interface Page<T> {
   readonly items: readonly T[];
   /** Where the next page begins; absent on the last. */
   readonly next: string | undefined;

@@ -13,7 +13,7 @@ export interface StreamBody {
   open(): Readable;
 }
 
-export interface HttpRequest {
+interface HttpRequest {
   readonly method: Method;
   /** Percent-encoded, from `/` on. */
   readonly path: string;

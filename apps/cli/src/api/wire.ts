@@ -9,7 +9,7 @@ export interface WireObject {
   readonly etag: string | undefined;
 }
 
-export interface WireTimelineEntry {
+interface WireTimelineEntry {
   /** Epoch milliseconds. */
   readonly at: number;
   readonly attempt: number;

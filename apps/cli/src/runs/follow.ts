@@ -32,12 +32,12 @@ export async function followRun(context: Context, id: string): Promise<ExitCode>
   return exitCodeOf(run);
 }
 
-export function exitCodeOf(run: WireRun): ExitCode {
+function exitCodeOf(run: WireRun): ExitCode {
   return run.state === 'succeeded' ? exitCodes.ok : exitCodes.runFailed;
 }
 
 /** The run's document with `--json`, its `log_tail` where it failed; else its outputs, a line each. */
-export async function reportOutcome(context: Context, run: WireRun): Promise<void> {
+async function reportOutcome(context: Context, run: WireRun): Promise<void> {
   const isFailed = run.state !== 'succeeded';
   const tail = isFailed ? await lastLogLines(context, run.id, logLines) : [];
   if (context.json !== undefined) {

@@ -83,7 +83,8 @@ describe('file put --wait', () => {
     expect(ended.stderr).toContain(
       'failed demo-1: exit code 3: the script failed\n  | a\n  | b\n  | last words\n',
     );
-    const { stdout } = await cli(server, 'file', 'put', 'one.txt', 'b/in/', '--wait', '--json');
+    const other = await serveRuns([], () => [failed]);
+    const { stdout } = await cli(other, 'file', 'put', 'one.txt', 'b/in/', '--wait', '--json');
     expect(JSON.parse(stdout)).toMatchObject({
       files: [
         {
@@ -173,7 +174,9 @@ describe('submit', () => {
   });
 
   it('names a service that does not exist', async () => {
-    const server = await serve((_, response) => response.writeHead(404).end());
+    const server = await serve((_, response) => {
+      response.writeHead(404).end();
+    });
     expect(await cli(server, 'submit', 'demo')).toMatchObject({ code: 3 });
   });
 });

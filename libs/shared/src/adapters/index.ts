@@ -11,3 +11,5 @@ export {
 } from './folder-object-store.ts';
 export { createFolderRunLogs, type FolderRunLogsDeps } from './folder-run-logs.ts';
 export { createPresigner, type PresignGrant, type Presigner, type SignedRequest } from './presign.ts';
+export { stripLogTimes } from './folder-log-lines.ts';
+export type { ObjectIndex, ObjectRecord, ObjectStateRef } from './folder-index.ts';

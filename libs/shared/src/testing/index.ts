@@ -5,3 +5,5 @@ export * from './bus.suite.ts';
 export * from './definition-store.suite.ts';
 export * from './run-ledger-harness.ts';
 export * from './run-ledger.suite.ts';
+export * from './object-store.suite.ts';
+export * from './run-logs.suite.ts';

@@ -1,6 +1,6 @@
 import { Buffer, isUtf8 } from 'node:buffer';
 import { chmodSync, lstatSync, opendirSync, renameSync, rmdirSync, unlinkSync } from 'node:fs';
-import { unlink } from 'node:fs/promises';
+import { rmdir, unlink } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import { systemCode } from '@sluice/shared/errors';
 
@@ -47,7 +47,7 @@ export async function removeTree(path: string): Promise<void> {
   const stack = [pending(root, undefined)];
   for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
     if (!top.emptied) stack.push(...(await emptyFolder(top, removal)));
-    else if (removeEmpty(top)) stack.pop();
+    else if (await removeEmpty(top)) stack.pop();
     await step(removal);
   }
 }
@@ -62,11 +62,15 @@ async function step(removal: Removal): Promise<void> {
 }
 
 /** True when the folder is gone, false when it is to be emptied once more. */
-function removeEmpty(folder: Pending): boolean {
+async function removeEmpty(folder: Pending): Promise<boolean> {
   try {
-    withAccess(folder.parent, () => rmdirSync(folder.path));
+    await rmdir(folder.path).catch((error: unknown) => {
+      if (isDenied(error)) withAccess(folder.parent, () => rmdirSync(folder.path));
+      else throw error;
+    });
     return true;
   } catch (error) {
+    if (systemCode(error) === 'ENOENT') return true;
     folder.tries += 1;
     folder.emptied = false;
     if (systemCode(error) !== 'ENOTEMPTY' || folder.tries >= maxTries) throw error;
@@ -109,8 +113,10 @@ async function removeFile(path: Buffer, parent: Buffer | undefined): Promise<voi
     withAccess(parent, () => unlinkSync(path));
     return;
   }
-  // What `lstat` could not reach was opened by now; only a folder that may not be written is left to be opened.
-  await unlink(path).catch(() => withAccess(parent, () => unlinkSync(path)));
+  await unlink(path).catch((error: unknown) => {
+    if (isDenied(error)) withAccess(parent, () => unlinkSync(path));
+    else if (systemCode(error) !== 'ENOENT') throw error;
+  });
 }
 
 function moveUp(child: Buffer, parent: Buffer, removal: Removal): Pending {
@@ -129,11 +135,14 @@ function withAccess<T>(folder: Buffer | undefined, action: () => T): T | undefin
   try {
     return action();
   } catch (error) {
-    const code = systemCode(error);
-    if (code === 'ENOENT') return undefined;
-    if (folder === undefined || (code !== 'EACCES' && code !== 'EPERM')) throw error;
+    if (systemCode(error) === 'ENOENT') return undefined;
+    if (folder === undefined || !isDenied(error)) throw error;
     if (!lstatSync(folder).isDirectory()) throw error;
     chmodSync(folder, 0o700);
     return action();
   }
+}
+
+function isDenied(error: unknown): boolean {
+  return systemCode(error) === 'EACCES' || systemCode(error) === 'EPERM';
 }
