@@ -34,6 +34,7 @@ import {
 } from '@sluice/supervisor/adapters';
 import { adaptersChosen } from './adapters-chosen.ts';
 import { keepSecret, type DataFolder } from './data-folder.ts';
+import { createUpkeep } from './upkeep.ts';
 import { version } from './version.ts';
 import type { StandaloneConfig } from './variables.ts';
 
@@ -95,6 +96,7 @@ export async function createStandalone(deps: StandaloneDeps): Promise<Standalone
       log,
     });
     const metrics = createMetrics();
+    const upkeep = createUpkeep({ objects: stores.objects, recordsMs: config.TTL_JOB * 1000, clock, log });
     const executor = createExecutor(deps, stores, scripts, instance, metrics);
     return {
       adapters: adaptersChosen,
@@ -106,10 +108,10 @@ export async function createStandalone(deps: StandaloneDeps): Promise<Standalone
       url: () => state.components?.api.address().url ?? '',
       slots: () => state.components?.scheduler.slots().limit ?? 0,
       services: async () => (await stores.definitions.list({ limit: 1000 })).items.length,
-      steps: shutdownSteps(config, state, stores, scripts),
+      steps: shutdownSteps(config, state, { stores, scripts, upkeep }),
       abandon: async () => {
         await Promise.allSettled(componentsOf(state.components).map((component) => component.stop()));
-        await closeStores(stores, scripts);
+        await closeStores({ stores, scripts, upkeep });
       },
     };
   } catch (error) {
@@ -289,8 +291,7 @@ function componentsOf(components: Components | undefined): readonly Component[] 
 function shutdownSteps(
   config: StandaloneConfig,
   state: { components?: Components },
-  stores: Stores,
-  scripts: ChildProcessScripts,
+  opened: Opened,
 ): readonly ShutdownStep[] {
   const drainMs = config.SLUICE_DRAIN_TIMEOUT * 1000;
   const stop = async (pick: (components: Components) => Component): Promise<void> => {
@@ -311,13 +312,21 @@ function shutdownSteps(
       phase: 'connections',
       run: async () => {
         await stop((one) => one.relay);
-        await closeStores(stores, scripts);
+        await closeStores(opened);
       },
     },
   ];
 }
 
-async function closeStores(stores: Stores, scripts: ChildProcessScripts): Promise<void> {
+/** What is open before and after the components. */
+interface Opened {
+  readonly stores: Stores;
+  readonly scripts: ChildProcessScripts;
+  readonly upkeep: { stop(): Promise<void> };
+}
+
+async function closeStores({ stores, scripts, upkeep }: Opened): Promise<void> {
+  await upkeep.stop();
   await scripts.stop();
   await stores.objects.close();
   await stores.bus.close();

@@ -1,4 +1,12 @@
-import { boolean, integer, secret, text, type ConfigOf, type Secret } from '@sluice/shared/config';
+import {
+  ConfigError,
+  boolean,
+  integer,
+  secret,
+  text,
+  type ConfigOf,
+  type Secret,
+} from '@sluice/shared/config';
 
 /** The api's variables: OSCAR's names (OSCAR §8). What OSCAR would invent is empty here: what is absent is reported as absent. */
 export const apiVariables = {
@@ -105,8 +113,16 @@ export interface ApiFacts {
   readonly kubernetesVersion?: string;
 }
 
-/** Settings from variables. */
+/**
+ * Settings from variables.
+ * @throws ConfigError for a user name that HTTP Basic cannot carry
+ */
 export function apiConfig(values: ConfigOf<typeof apiVariables>, facts: ApiFacts): ApiConfig {
+  if (values.OSCAR_USERNAME.includes(':')) {
+    throw new ConfigError([
+      { variable: 'OSCAR_USERNAME', message: 'must not have a colon: HTTP Basic ends the name there' },
+    ]);
+  }
   return Object.freeze({
     host: values.SLUICE_HOST,
     port: values.OSCAR_SERVICE_PORT,

@@ -74,9 +74,12 @@ export function createApi(deps: ApiDeps): Api {
     start: async () => {
       await deps.objects.createBucket(SYSTEM_BUCKET, {});
       await context.directory.start();
-      await app.listen({ host: config.host, port: config.port, backlog: 1024 }).catch((error: unknown) => {
+      try {
+        await app.listen({ host: config.host, port: config.port, backlog: 1024 });
+      } catch (error) {
+        await context.directory.stop();
         throw listenError(error, config);
-      });
+      }
     },
     stop: () => (stopping ??= stop()),
     check: async () => {
@@ -114,6 +117,7 @@ function httpContext(deps: ApiDeps): HttpContext {
   };
   return {
     ...deps,
+    random,
     directory,
     services,
     authenticate: createAuthenticate({ ...config, directory }),
@@ -125,9 +129,9 @@ function httpContext(deps: ApiDeps): HttpContext {
       ownerName,
       pageSize: config.jobListingLimit,
     }),
-    jobs: createJobs(deps),
-    runs: createRuns({ ledger, bus, definitions }),
-    submit: createSubmitJob({ ledger, objects, uuid: random.uuid }),
+    jobs: createJobs({ ...deps, random }),
+    runs: createRuns({ ledger, bus, definitions, random }),
+    submit: createSubmitJob({ ledger, objects, random }),
   };
 }
 

@@ -1,14 +1,13 @@
 import type { Bus, Subscription, WorkQueue } from '@sluice/shared/bus';
 import { RunCancel, type Run, type SluiceOptions } from '@sluice/shared/contracts';
 import { AppError } from '@sluice/shared/errors';
-import type { Clock, Component } from '@sluice/shared/lifecycle';
+import { createPeriodic, type Clock, type Component } from '@sluice/shared/lifecycle';
 import type { DefinitionStore, RunLedger, RunLogs } from '@sluice/shared/stores';
 import { Counter, Gauge, type Logger, type Registry } from '@sluice/shared/telemetry';
 import { Compile } from 'typebox/compile';
 import { cancelRun, cancelRunsOf } from './app/cancel.ts';
 import { createDefinitionCache, type DefinitionCache } from './app/definitions.ts';
 import { createDispatcher, type Dispatcher } from './app/dispatch.ts';
-import { createPeriodic } from './app/periodic.ts';
 import { reconcileAttempts } from './app/recover.ts';
 import { applyRetention } from './app/retention.ts';
 import { createSettler, type Settler } from './app/settle.ts';

@@ -5,7 +5,7 @@ import { agoText } from '../format/quantity.ts';
 import { tableText } from '../format/table.ts';
 import { oneLine, plural, shorten } from '../format/text.ts';
 import { parseCount } from '../runs/follow.ts';
-import { numberIn, textIn, timeIn, type JsonRecord, type WireDeadLetter } from '../api/wire.ts';
+import { numberIn, textIn, timeIn, type WireDeadLetter } from '../api/wire.ts';
 import { confirm } from './confirm.ts';
 import { note } from '../say.ts';
 
@@ -28,8 +28,9 @@ export async function listDeadLetters(
   for await (const { id, raw } of deadLetters(context, limit)) {
     rows.push([
       oneLine(id),
-      agoText(deadAt(raw), now),
-      shorten(oneLine(textIn(raw, 'subject') ?? '-'), 50),
+      agoText(timeIn(raw, 'dead_at'), now),
+      oneLine(textIn(raw, 'name') ?? '-'),
+      shorten(oneLine(textIn(raw, 'key') ?? '-'), 40),
       String(numberIn(raw, 'attempts') ?? '-'),
       shorten(oneLine(textIn(raw, 'reason') ?? '-'), 80),
     ]);
@@ -38,13 +39,9 @@ export async function listDeadLetters(
     await note(context, 'No dead letters.');
     return exitCodes.ok;
   }
-  const columns = ['ID', 'SINCE', 'MESSAGE', 'ATTEMPTS', 'REASON'].map((title) => ({ title }));
+  const columns = ['ID', 'SINCE', 'MESSAGE', 'KEY', 'ATTEMPTS', 'REASON'].map((title) => ({ title }));
   await context.io.out(`${tableText(columns, rows)}\n`);
   return exitCodes.ok;
-}
-
-function deadAt(raw: JsonRecord): number | undefined {
-  return timeIn(raw, 'dead_at') ?? timeIn(raw, 'at') ?? timeIn(raw, 'created_at');
 }
 
 async function* deadLetters(context: Context, limit: number): AsyncGenerator<WireDeadLetter> {

@@ -110,17 +110,17 @@ describe('what the server says', () => {
 
   it('names the field of a problem document', async () => {
     const server = await serve((_, response) => {
-      json(response, { code: 'invalid_input', detail: 'is no state', field: 'state' }, 400, {
+      json(response, { code: 'invalid_input', detail: 'is no such word', field: 'state' }, 400, {
         'content-type': 'application/problem+json',
       });
     });
     const ended = await sluice(['run', 'list', '--state', 'x', '--url', server.url, '--json']);
-    expect(ended).toMatchObject({ code: 1, stderr: 'sluice: state: is no state\n' });
+    expect(ended).toMatchObject({ code: 1, stderr: 'sluice: state: is no such word\n' });
     expect(JSON.parse(ended.stdout)).toEqual({
       runs: [],
       error: {
         code: 'invalid_input',
-        message: 'state: is no state',
+        message: 'state: is no such word',
         field: 'state',
         status: 400,
         exit_code: 1,

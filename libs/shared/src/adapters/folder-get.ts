@@ -74,13 +74,16 @@ async function openedBody(
 async function openObject(parts: FolderParts, place: ObjectPlace): Promise<FileHandle | undefined> {
   const directory = await openForReading(parts.directories, parts.roots, place);
   if (directory === undefined) return undefined;
-  // Never through a link, and never waiting for the other side of a FIFO.
+  const path = directory.path(place.name);
+  // Never through a link, and never waiting for the other side of a FIFO, should one be swapped in after the look.
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
   try {
     // ENXIO and the others: sockets, and devices without a driver.
-    return await unlessCode(['ENOENT', 'ELOOP', 'ENXIO', 'ENODEV', 'EOPNOTSUPP'], async () =>
-      open(directory.path(place.name), flags),
-    );
+    return await unlessCode(['ENOENT', 'ELOOP', 'ENXIO', 'ENODEV', 'EOPNOTSUPP'], async () => {
+      // First, since opening a device can already do something.
+      const stats = await lstat(path);
+      return stats.isFile() || stats.isDirectory() ? open(path, flags) : undefined;
+    });
   } finally {
     await directory.release();
   }

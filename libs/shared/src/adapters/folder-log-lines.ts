@@ -90,46 +90,45 @@ export interface LogTail {
   take(): { readonly lines: readonly string[]; readonly bytes: number };
 }
 
-/** @param limit bytes that are kept, at least */
+/**
+ * One buffer for good: a script that prints gigabytes must not keep the collector busy with them.
+ * @param limit bytes that are kept, at least
+ */
 export function createLogTail(limit: number): LogTail {
-  let entries: { at: number; data: Buffer }[] = [];
-  let first = 0;
-  let size = 0;
+  const buffer = Buffer.allocUnsafeSlow(limit * 2);
+  /** Where in the buffer the bytes of a time begin. */
+  let marks: { readonly from: number; readonly at: number }[] = [];
+  let end = 0;
   let cut = false;
-  const drop = (): void => {
-    for (
-      let entry = entries[first];
-      entry !== undefined && size - entry.data.length >= limit;
-      entry = entries[first]
-    ) {
-      size -= entry.data.length;
-      first += 1;
-      cut = true;
-    }
-    if (first > 256 && first > entries.length / 2) {
-      entries = entries.slice(first);
-      first = 0;
-    }
+  const makeRoom = (): void => {
+    const start = end - limit;
+    buffer.copyWithin(0, start, end);
+    end = limit;
+    cut = true;
+    const older = marks.findLastIndex((mark) => mark.from <= start);
+    marks = marks.slice(Math.max(0, older)).map(({ from, at }) => ({ from: Math.max(0, from - start), at }));
   };
   return {
     push: (chunk, at) => {
       let keep = chunk;
       if (chunk.length > limit) {
         keep = chunk.subarray(chunk.length - limit);
-        entries = [];
-        first = 0;
-        size = 0;
+        marks = [];
+        end = 0;
         cut = true;
       }
-      const last = entries.at(-1);
-      // A script that prints byte by byte would else cost an entry a byte.
-      if (last?.at === at && last.data.length + keep.length <= 4096)
-        last.data = Buffer.concat([last.data, keep]);
-      else entries.push({ at, data: Buffer.from(keep) });
-      size += keep.length;
-      drop();
+      if (end + keep.length > buffer.length) makeRoom();
+      if (marks.at(-1)?.at !== at) marks.push({ from: end, at });
+      buffer.set(keep, end);
+      end += keep.length;
     },
-    take: () => lastLines(entries.slice(first), cut, limit),
+    take: () => {
+      const entries = marks.map(({ from, at }, index) => ({
+        at,
+        data: buffer.subarray(from, marks[index + 1]?.from ?? end),
+      }));
+      return lastLines(entries, cut, limit);
+    },
   };
 }
 

@@ -63,10 +63,11 @@ export function createMessages(
     `INSERT INTO bus_messages (channel, key, id, attempts, published_at, traceparent, payload)
      VALUES (?, ?, ?, 0, ?, ?, ?) ON CONFLICT (channel, id) DO NOTHING`,
   );
-  // Two simple statements: one UPDATE with a subquery and RETURNING takes three times as long.
+  // Two statements: one UPDATE with a subquery and RETURNING takes longer. "+ 0": SQLite plans a query anew for every
+  // bare "LIMIT ?" that is bound, which costs five times what the query does.
   const ready = db.prepare<MessageRow>(
     `SELECT seq, key, id, attempts + 1 AS attempts, traceparent, payload FROM bus_messages
-     WHERE channel = ? AND key = ? AND held_until IS NULL ORDER BY seq LIMIT ?`,
+     WHERE channel = ? AND key = ? AND held_until IS NULL ORDER BY seq LIMIT ? + 0`,
   );
   const take = db.prepare('UPDATE bus_messages SET held_until = 0, attempts = ? WHERE seq = ?');
   // Not by seq alone: SQLite gives the seq of a deleted last row to the next one.

@@ -1,4 +1,4 @@
-import { chmodSync, closeSync, fsyncSync, openSync, statSync } from 'node:fs';
+import { accessSync, chmodSync, closeSync, constants, fsyncSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { AppError, fromSystemError, isAppError, messageOf, systemCode } from '../errors/index.ts';
@@ -46,6 +46,7 @@ export function openFile(path: string, log: Logger): DatabaseSync {
 
 function openError(error: unknown, path: string): unknown {
   if (isAppError(error)) return error;
+  if (systemCode(error) !== 'ERR_SQLITE_ERROR') return fromSystemError(error, `open the database ${path}`);
   if (isLocked(error)) {
     return new AppError(
       'conflict',
@@ -90,6 +91,8 @@ function connect(path: string): DatabaseSync {
     if (!statSync(path).isFile()) {
       throw new AppError('unprocessable', `Cannot open the database ${path}: it is not a regular file.`);
     }
+    // SQLite would only say "disk I/O error" of a read-only file system; the folder gets the log.
+    for (const place of [path, dirname(path)]) accessSync(place, constants.W_OK);
     return new DatabaseSync(path);
   } catch (error) {
     throw openError(error, path);

@@ -64,12 +64,13 @@ function pageOf(
   const range: Filter = newest
     ? { sql: 'seq < ? AND seq >= ?', values: [after ?? Number.MAX_SAFE_INTEGER, owner?.first_seq ?? 0] }
     : { sql: 'seq > ?', values: [Math.max(after ?? 0, (owner?.first_seq ?? 0) - 1)] };
+  // "LIMIT ? + 0": a bare "LIMIT ?" is planned anew each time (see sqlite-bus-messages.ts).
   const parts = partsOf(query, owner?.service).map((part): Filter => {
-    const sql = `SELECT seq FROM (SELECT seq FROM runs WHERE ${part.sql} AND ${range.sql} ORDER BY seq ${direction} LIMIT ?)`;
+    const sql = `SELECT seq FROM (SELECT seq FROM runs WHERE ${part.sql} AND ${range.sql} ORDER BY seq ${direction} LIMIT ? + 0)`;
     return { sql, values: [...part.values, ...range.values, limit] };
   });
   return {
-    sql: `${parts.map(({ sql }) => sql).join(' UNION ALL ')} ORDER BY seq ${direction} LIMIT ?`,
+    sql: `${parts.map(({ sql }) => sql).join(' UNION ALL ')} ORDER BY seq ${direction} LIMIT ? + 0`,
     values: [...parts.flatMap(({ values }) => values), limit],
   };
 }

@@ -24,7 +24,7 @@ const readStep = 8;
 export function createRunOutbox(db: Database, limit: number): RunOutbox {
   const insert = db.prepare('INSERT INTO run_outbox (n, messages) VALUES (?, ?)');
   const counted = db.prepare<{ n: number | null }>('SELECT sum(n) AS n FROM run_outbox');
-  const page = db.prepare<Row>('SELECT seq, messages FROM run_outbox WHERE seq > ? ORDER BY seq LIMIT ?');
+  const page = db.prepare<Row>('SELECT seq, messages FROM run_outbox WHERE seq > ? ORDER BY seq LIMIT ? + 0');
   const remove = remover(db);
   const listeners = new Set<() => void>();
   let waiting = db.read(() => counted.get()?.n ?? 0);

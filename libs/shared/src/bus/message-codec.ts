@@ -5,8 +5,8 @@ import { AppError, messageOf } from '../errors/index.ts';
 import type { OutgoingMessage } from './port.ts';
 
 /** Bytes of a payload's JSON, at most: what a NATS server takes by default. */
-export const maxPayloadBytes = 1024 * 1024;
-export const maxIdLength = 200;
+const maxPayloadBytes = 1024 * 1024;
+const maxIdLength = 200;
 
 /** Puts payloads into JSON and back, held to their contracts. For adapters of the bus. */
 export interface MessageCodec {

@@ -1,3 +1,4 @@
 export * from './clock.ts';
 export * from './component.ts';
+export * from './periodic.ts';
 export * from './run.ts';

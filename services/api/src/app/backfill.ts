@@ -1,9 +1,9 @@
-import { randomUUID } from 'node:crypto';
 import type { Bus } from '@sluice/shared/bus';
 import { AppError } from '@sluice/shared/errors';
 import type { DefinitionStore } from '@sluice/shared/stores';
 import { childTraceparent } from '@sluice/shared/telemetry';
 import { ownPaths } from '../domain/storage-path.ts';
+import type { Random } from '../ports.ts';
 
 export interface BackfillRequest {
   /** `bucket/folder`; all input folders where empty. */
@@ -20,7 +20,11 @@ export interface BackfillRequest {
 export async function startBackfill(
   service: string,
   request: BackfillRequest,
-  context: { readonly definitions: Pick<DefinitionStore, 'get'>; readonly bus: Pick<Bus, 'publish'> },
+  context: {
+    readonly definitions: Pick<DefinitionStore, 'get'>;
+    readonly bus: Pick<Bus, 'publish'>;
+    readonly random: Pick<Random, 'uuid'>;
+  },
 ): Promise<string> {
   const stored = await context.definitions.get(service);
   if (stored === undefined) throw new AppError('not_found', `There is no service "${service}".`);
@@ -42,7 +46,7 @@ export async function startBackfill(
       },
     );
   }
-  const id = randomUUID();
+  const id = context.random.uuid();
   await context.bus.publish([
     {
       id: `backfill.${id}`,

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { activeStates } from '@sluice/shared/contracts';
 import { AppError, messageOf } from '@sluice/shared/errors';
 import type { DefinitionStore, ObjectStore, RunLedger, StoredDefinition } from '@sluice/shared/stores';
@@ -6,6 +5,7 @@ import type { Logger } from '@sluice/shared/telemetry';
 import type { Bus } from '@sluice/shared/bus';
 import { bucketTags } from '../domain/bucket-wire.ts';
 import { bucketsOf } from '../domain/storage-path.ts';
+import type { Random } from '../ports.ts';
 import { cancelRun } from './cancel-run.ts';
 import type { Directory } from './directory.ts';
 
@@ -14,11 +14,12 @@ export interface DeleteContext {
   readonly objects: Pick<ObjectStore, 'getBucket' | 'deleteBucket'>;
   readonly ledger: Pick<RunLedger, 'list' | 'requestCancel'>;
   readonly bus: Pick<Bus, 'publish'>;
+  readonly random: Pick<Random, 'uuid'>;
   readonly directory: Pick<Directory, 'forget'>;
   readonly log: Logger;
 }
 
-const pageSize = 200;
+const pageSize = 50;
 
 /**
  * Deletes a service (OSCAR §1.5): the definition first, so that nothing new starts; the scheduler ends the waiting runs of a
@@ -50,7 +51,7 @@ async function cancelActive(removed: StoredDefinition, context: DeleteContext): 
       limit: pageSize,
       ...(cursor === undefined ? {} : { cursor }),
     });
-    for (const run of page.items) await cancelRun(run, 'the service was deleted', context, randomUUID);
+    for (const run of page.items) await cancelRun(run, 'the service was deleted', context);
     cursor = page.next;
   } while (cursor !== undefined);
 }

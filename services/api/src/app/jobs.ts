@@ -1,7 +1,7 @@
-import { randomUUID } from 'node:crypto';
 import type { Bus, Page } from '@sluice/shared/bus';
 import { finalStates, isFinal, type Run, type RunState } from '@sluice/shared/contracts';
 import type { DefinitionStore, RunLedger, RunLogs } from '@sluice/shared/stores';
+import type { Random } from '../ports.ts';
 import { cancelRun } from './cancel-run.ts';
 
 export interface JobsContext {
@@ -9,6 +9,7 @@ export interface JobsContext {
   readonly ledger: Pick<RunLedger, 'list' | 'get' | 'remove' | 'requestCancel'>;
   readonly logs: Pick<RunLogs, 'remove'>;
   readonly bus: Pick<Bus, 'publish'>;
+  readonly random: Pick<Random, 'uuid'>;
 }
 
 /** Runs as OSCAR's log routes see them (OSCAR §1.8): those of the service that has the name now. */
@@ -38,7 +39,7 @@ export function createJobs(context: JobsContext): Jobs {
     await context.ledger.remove(runs.map(({ id }) => id));
   };
   const cancel = async (run: Run): Promise<void> => {
-    await cancelRun(run, 'deleted through /system/logs', context, randomUUID);
+    await cancelRun(run, 'deleted through /system/logs', context);
   };
   return {
     list: async (service, { limit, page }) => {

@@ -21,7 +21,7 @@ export async function readService(
   return stored === undefined ? undefined : encode(stored, options, context);
 }
 
-const pageSize = 100;
+const pageSize = 50;
 
 /**
  * All services as pieces of one JSON array, by name: the list has no pages (OSCAR §1.4), so it is written as it is read and

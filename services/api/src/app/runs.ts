@@ -1,16 +1,17 @@
-import { randomUUID } from 'node:crypto';
 import type { Bus, Page } from '@sluice/shared/bus';
 import { idempotentRunId, isFinal, runName, type Run } from '@sluice/shared/contracts';
 import { AppError } from '@sluice/shared/errors';
 import type { DefinitionStore, RunLedger, RunQuery } from '@sluice/shared/stores';
 import { childTraceparent } from '@sluice/shared/telemetry';
 import { can, nameOf, type Action, type Principal } from '../domain/policy.ts';
+import type { Random } from '../ports.ts';
 import { cancelRun } from './cancel-run.ts';
 
 export interface RunsContext {
   readonly ledger: RunLedger;
   readonly bus: Pick<Bus, 'publish'>;
   readonly definitions: Pick<DefinitionStore, 'get'>;
+  readonly random: Pick<Random, 'uuid'>;
 }
 
 /** Runs as a resource; every call asks the policy for the run's own service. */
@@ -47,7 +48,7 @@ export function createRuns(context: RunsContext): Runs {
     cancel: async (principal, id) => {
       const run = await get(principal, id, 'runs.cancel');
       if (isFinal(run.state)) throw ended(run);
-      const after = await cancelRun(run, `cancelled by ${nameOf(principal)}`, context, randomUUID);
+      const after = await cancelRun(run, `cancelled by ${nameOf(principal)}`, context);
       if (after === undefined) throw noRun(id);
       if (isFinal(after.state) && after.state !== 'cancelled') throw ended(after);
       return after;
@@ -75,7 +76,7 @@ async function retryRun(
   const { idempotencyKey: key } = options;
   const id =
     key === undefined
-      ? runName(service.name, randomUUID())
+      ? runName(service.name, context.random.uuid())
       : idempotentRunId(service.name, service.uid, `retry:${old.id}:${key}`);
   await context.ledger.claim([
     {

@@ -12,9 +12,11 @@ function setUp(existing: Pick<Run, 'id' | 'service_uid'>[] = []) {
   const taken = new Map(existing.map((run) => [run.id, run]));
   let last = 0;
   const submit = createSubmitJob({
-    uuid: () => {
-      last += 1;
-      return `00000000-0000-4000-8000-00000000000${last}`;
+    random: {
+      uuid: () => {
+        last += 1;
+        return `00000000-0000-4000-8000-00000000000${last}`;
+      },
     },
     ledger: {
       claim: async (runs) => {

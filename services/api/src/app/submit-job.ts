@@ -1,10 +1,11 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { isUtf8 } from 'node:buffer';
 import { idempotentRunId, runName, type Payload } from '@sluice/shared/contracts';
 import { AppError } from '@sluice/shared/errors';
 import { SYSTEM_BUCKET, type NewRun, type ObjectStore, type RunLedger } from '@sluice/shared/stores';
 import { childTraceparent } from '@sluice/shared/telemetry';
 import { isRunId, jobEvents, maxHops, maxRecords } from '../domain/job-event.ts';
+import type { Random } from '../ports.ts';
 
 /** Events up to this size travel in the run's messages; larger ones go to the system bucket. */
 const inlineBytes = 65_536;
@@ -29,9 +30,8 @@ export type SubmitJob = (request: JobRequest) => Promise<string>;
 export function createSubmitJob(deps: {
   readonly ledger: Pick<RunLedger, 'claim' | 'get'>;
   readonly objects: Pick<ObjectStore, 'put'>;
-  readonly uuid?: () => string;
+  readonly random: Pick<Random, 'uuid'>;
 }): SubmitJob {
-  const uuid = deps.uuid ?? randomUUID;
   return async (request) => {
     checkIds(request);
     const events = jobEvents(request.body);
@@ -48,7 +48,7 @@ export function createSubmitJob(deps: {
     const runs: NewRun[] = [];
     for (const [index, event] of events.entries()) {
       runs.push({
-        id: runId(request, index, uuid),
+        id: runId(request, index, deps.random.uuid),
         service: request.service.name,
         service_uid: request.service.uid,
         source: 'job',

@@ -1,5 +1,4 @@
 import { Failure, type ObjectRef, Run, RunState, runStates } from '@sluice/shared/contracts';
-import { traceIdOf } from '@sluice/shared/telemetry';
 import { Type, type Static } from 'typebox';
 
 const WireObject = Type.Object({
@@ -61,7 +60,8 @@ export function runOnWire(run: Run): WireRun {
     outputs: run.outputs?.map((output) => wireObject(output)),
     outputs_omitted: run.outputs_omitted,
     retry_of: run.retry_of,
-    trace_id: traceIdOf(run.traceparent),
+    // W3C Trace Context §3.2: version, trace id, span id, flags.
+    trace_id: run.traceparent.split('-')[1] ?? '',
     hop: run.hop,
     timeline: run.timeline.map(({ at, state, attempt, message }) =>
       dropAbsent({ at: wireTime(at), state, attempt, message }),

@@ -31,6 +31,7 @@ export function validateService(definition: ServiceDefinition, input: ServiceInp
     ...definition.input.flatMap((io, index) => ioFaults(definition, io, `input[${index}]`)),
     ...definition.output.flatMap((io, index) => ioFaults(definition, io, `output[${index}]`)),
     ...countFaults(definition),
+    ...sizeFaults(definition),
     ...unsupportedFaults(input),
   ];
 }
@@ -233,6 +234,16 @@ function countFaults(definition: ServiceDefinition): Fault[] {
   return counts
     .filter(([, count, limit]) => count > limit)
     .map(([field, , limit]) => ({ field, message: `has more than ${limit} entries` }));
+}
+
+/** Every component keeps or reads definitions; Kubernetes would take half of this. */
+const maxDefinitionBytes = 2_097_152;
+
+function sizeFaults(definition: ServiceDefinition): Fault[] {
+  if (Buffer.byteLength(JSON.stringify(definition)) <= maxDefinitionBytes) return [];
+  return [
+    { field: '', message: `the definition, its script included, is larger than ${maxDefinitionBytes} bytes` },
+  ];
 }
 
 function unsupportedFaults(input: ServiceInput): Fault[] {

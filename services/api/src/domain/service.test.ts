@@ -140,6 +140,7 @@ describe('validate', () => {
   });
 
   test.each<[object, string]>([
+    [{ script: 'x'.repeat(2_100_000) }, 'the definition, its script included, is larger than 2097152 bytes'],
     [{ name: 'Demo' }, 'name: must be made of'],
     [{ name: '-demo' }, 'name: must be made of'],
     [{ name: '../etc' }, 'name: must be made of'],
@@ -202,7 +203,7 @@ describe('validate', () => {
       { input: Array.from({ length: 101 }, () => ({ storage_provider: 'minio', path: 'in' })) },
       'input: has more than 100',
     ],
-  ])('%j is refused', (body, message) => {
+  ])('%#: %s is refused', (body, message) => {
     expect(faults(body).join('\n')).toContain(message);
   });
 

@@ -9,7 +9,7 @@ import type { Runs } from '../app/runs.ts';
 import type { ServiceContext } from '../app/service-context.ts';
 import type { SubmitJob } from '../app/submit-job.ts';
 import type { ApiConfig } from '../config.ts';
-import type { Installation, UrlVerifier } from '../ports.ts';
+import type { Installation, Random, UrlVerifier } from '../ports.ts';
 
 /** What the routes work with; made by the component. */
 export interface HttpContext {
@@ -28,6 +28,7 @@ export interface HttpContext {
   readonly submit: SubmitJob;
   readonly verifier: UrlVerifier;
   readonly installation: () => Installation;
+  readonly random: Random;
   readonly log: Logger;
   readonly metrics: Registry;
 }

@@ -122,7 +122,18 @@ export async function startFixture(
     metrics: createMetrics(),
   };
   api = createApi({ ...deps, ...change.deps?.(deps) });
-  await api.start();
+  const closeRest = async (): Promise<void> => {
+    await bus.close();
+    await objects.close();
+    await db.close();
+    await rm(folder, { recursive: true, force: true });
+  };
+  try {
+    await api.start();
+  } catch (error) {
+    await closeRest();
+    throw error;
+  }
   const { port } = api.address();
   const agent = new Agent({ keepAlive: true });
   const call = caller(port, agent);
@@ -140,10 +151,7 @@ export async function startFixture(
     close: async () => {
       agent.destroy();
       await api.stop();
-      await bus.close();
-      await objects.close();
-      await db.close();
-      await rm(folder, { recursive: true, force: true });
+      await closeRest();
     },
   };
 }

@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createSqliteBus, createSqliteDefinitionStore, createSqliteRunLedger } from '@sluice/shared/adapters';
 import type { Bus } from '@sluice/shared/bus';
-import type { BackfillStart, Run } from '@sluice/shared/contracts';
+import { runChangedMessage, runStartMessage, type BackfillStart, type Run } from '@sluice/shared/contracts';
 import { systemClock, type Clock } from '@sluice/shared/lifecycle';
 import {
   splitPath,
@@ -72,7 +72,11 @@ export async function openWorld(): Promise<World> {
   const { database: db, objects } = folders;
   const bus = createSqliteBus({ db, namespace: 'test', clock: systemClock, log, random: randomBytes });
   const definitions = createSqliteDefinitionStore({ db, clock: systemClock, random: randomBytes });
-  const ledger = createSqliteRunLedger({ db, clock: systemClock });
+  const messages = {
+    startMessage: (run: Run) => runStartMessage(run),
+    eventsFor: (run: Run) => [runChangedMessage(run, systemClock.now())],
+  };
+  const ledger = createSqliteRunLedger({ db, clock: systemClock, ...messages });
   const current: { component?: StorageEvents; metrics: Registry } = { metrics: createMetrics() };
   const stop = async (): Promise<void> => {
     const { component } = current;

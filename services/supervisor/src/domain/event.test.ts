@@ -193,14 +193,18 @@ describe('whatever comes', () => {
 
   test('any bytes', () => {
     fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) =>
-        expect(kinds).toContain(recogniseEvent(bytes).kind),
-      ),
+      fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
+        expect(kinds).toContain(recogniseEvent(bytes).kind);
+      }),
     );
   });
 
   test('any JSON', () => {
-    fc.assert(fc.property(fc.json(), (body) => expect(kinds).toContain(recogniseEvent(body).kind)));
+    fc.assert(
+      fc.property(fc.json(), (body) => {
+        expect(kinds).toContain(recogniseEvent(body).kind);
+      }),
+    );
   });
 
   test('any JSON in the places that are looked at', () => {
@@ -223,12 +227,14 @@ describe('whatever comes', () => {
       { requiredKeys: [] },
     );
     fc.assert(
-      fc.property(shaped, (body) => expect(kinds).toContain(recogniseEvent(JSON.stringify(body)).kind)),
+      fc.property(shaped, (body) => {
+        expect(kinds).toContain(recogniseEvent(JSON.stringify(body)).kind);
+      }),
     );
     fc.assert(
-      fc.property(shaped, (body) =>
-        expect(kinds).toContain(recogniseEvent(JSON.stringify({ event: JSON.stringify(body) })).kind),
-      ),
+      fc.property(shaped, (body) => {
+        expect(kinds).toContain(recogniseEvent(JSON.stringify({ event: JSON.stringify(body) })).kind);
+      }),
     );
   });
 
@@ -270,7 +276,11 @@ describe('keys', () => {
   });
 
   test('any text decodes', () => {
-    fc.assert(fc.property(fc.string(), (key) => expect(typeof decodeObjectKey(key)).toBe('string')));
+    fc.assert(
+      fc.property(fc.string(), (key) => {
+        expect(typeof decodeObjectKey(key)).toBe('string');
+      }),
+    );
   });
 });
 

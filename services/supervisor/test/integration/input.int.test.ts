@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { SYSTEM_BUCKET } from '@sluice/shared/stores';
 import { openTestStore, type TestStore } from './folder-store.ts';
 import { createHarness, minioEvent, readAll, refOf, type Harness } from './support.ts';
@@ -8,13 +8,11 @@ let harness: Harness;
 
 beforeAll(async () => {
   store = await openTestStore();
-});
-afterAll(async () => store.close());
-beforeEach(() => {
   harness = createHarness(store.objects);
 });
-afterEach(async () => {
+afterAll(async () => {
   await harness.close();
+  await store.close();
 });
 
 const put = async (key: string, body: string) => store.objects.put('photos', key, Buffer.from(body));

@@ -1,7 +1,9 @@
 import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { Writable } from 'node:stream';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { AppError } from '@sluice/shared/errors';
 import { createLogger } from '@sluice/shared/telemetry';
+import type { ScriptRunner } from '../../src/index.ts';
 import { openTestStore, type TestStore } from './folder-store.ts';
 import { createHarness, output, readAll, type Harness } from './support.ts';
 
@@ -10,13 +12,11 @@ let harness: Harness;
 
 beforeAll(async () => {
   store = await openTestStore();
-});
-afterAll(async () => store.close());
-beforeEach(() => {
   harness = createHarness(store.objects);
 });
-afterEach(async () => {
+afterAll(async () => {
   await harness.close();
+  await store.close();
 });
 
 describe('the environment', () => {
@@ -314,6 +314,32 @@ describe('the work folder', () => {
     expect(existsSync(`${harness.dir}/elsewhere/output/precious`)).toBe(true);
     expect(await store.objects.head('photos', 'out/precious')).toBeUndefined();
   });
+});
+
+test('a helper that dies under a script is a lost attempt, one that cannot start it may be tried again', async () => {
+  const failing = (started: boolean): ScriptRunner => ({
+    run: async ({ onStarted }) => {
+      if (started) onStarted();
+      throw new AppError('unavailable', 'no process');
+    },
+  });
+  for (const [started, expected] of [
+    [true, { result: 'lost', script_started: true, failure: { code: 'script_lost' } }],
+    [
+      false,
+      { result: 'failed', script_started: false, retryable: true, failure: { code: 'script_not_started' } },
+    ],
+  ] as const) {
+    const own = createHarness(store.objects, { scripts: failing(started) });
+    expect((await own.perform()).outcome).toMatchObject(expected);
+    await own.close();
+  }
+});
+
+test('a work folder that cannot be made is an outcome, not a crash', async () => {
+  writeFileSync(`${harness.dir}/file`, '');
+  const { outcome } = await harness.perform({}, { workDir: `${harness.dir}/file/run` });
+  expect(outcome).toMatchObject({ result: 'failed', script_started: false, retryable: true });
 });
 
 test('two runs at once do not meet', async () => {

@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { fileURLToPath } from 'node:url';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { systemClock } from '@sluice/shared/lifecycle';
 import {
   createChildProcessScripts,
@@ -16,15 +17,16 @@ let scripts: ChildProcessScripts;
 const instance = `int-${process.pid}`;
 let attempts = 0;
 
-beforeEach(() => {
+beforeAll(() => {
   dir = tempFolder();
-  mkdirSync(join(dir, 'cwd'));
   scripts = createChildProcessScripts({ clock: systemClock, pipeDir: join(dir, 'pipes'), graceMs: 300 });
 });
-afterEach(async () => {
+afterAll(async () => {
   await scripts.stop();
   rmSync(dir, { recursive: true, force: true });
 });
+beforeEach(() => mkdirSync(join(dir, 'cwd')));
+afterEach(() => rmSync(join(dir, 'cwd'), { recursive: true }));
 
 interface Ran {
   readonly end: ScriptEnd;
@@ -139,19 +141,31 @@ describe('the end of a script', () => {
   test('SIGTERM comes first: the program that the shell waits for may tidy up', async () => {
     const program =
       "process.on('SIGTERM',()=>{console.log('tidy');process.exit(0)});console.log('up');setInterval(()=>{},1e3)";
+    const patient = createChildProcessScripts({
+      clock: systemClock,
+      pipeDir: join(dir, 'patient'),
+      graceMs: 10_000,
+    });
     const abort = new AbortController();
-    const { end, text } = await run(`"${process.execPath}" -e "${program}"\necho not reached`, {
+    const scriptPath = join(dir, 'patient.sh');
+    writeFileSync(scriptPath, `"${process.execPath}" -e "${program}"\necho not reached`);
+    let said = '';
+    const end = await patient.run({
+      scriptPath,
+      cwd: join(dir, 'cwd'),
+      env: {},
+      timeoutMs: 20_000,
       signal: abort.signal,
+      onStarted: () => undefined,
       onOutput: async (chunk) => {
         said += Buffer.from(chunk).toString();
         if (said.includes('up')) abort.abort();
       },
     });
-    expect(text).toBe('');
+    await patient.stop();
     expect(end).toEqual({ kind: 'cancelled' });
     expect(said).toBe('up\ntidy\n');
   });
-  let said = '';
 
   test('who ignores SIGTERM gets SIGKILL after the grace', async () => {
     const { end } = await run(
@@ -272,6 +286,31 @@ describe('what cannot be started', () => {
     const before = readdirSync('/proc/self/fd').length;
     await expect(run('true', { env })).rejects.toMatchObject({ code: 'too_large' });
     expect(readdirSync('/proc/self/fd').length).toBe(before);
+  });
+});
+
+describe('when something else dies', () => {
+  test('the helper that starts scripts: the run is told, its script is gone, the next one runs', async () => {
+    let said = '';
+    const running = run('echo $PPID; setsid sh -c "echo \\$\\$ > escaped; exec sleep 60" & sleep 60', {
+      onOutput: async (chunk) => void (said += Buffer.from(chunk).toString()),
+    });
+    const told = expect(running).rejects.toMatchObject({ name: 'AppError', code: 'unavailable' });
+    await until(() => said.endsWith('\n') && hasPid('escaped')(), 'the script runs');
+    process.kill(Number(said), 'SIGKILL');
+    await told;
+    expect(isAlive(pidIn('escaped'))).toBe(false);
+    expect((await run('echo next')).text).toBe('next\n');
+  });
+
+  test('the server, by kill -9: its scripts go with it', async () => {
+    const program = fileURLToPath(new URL('orphan-child.ts', import.meta.url));
+    const cwd = join(dir, 'cwd');
+    const server = spawn(process.execPath, [program, cwd], { stdio: ['ignore', 'inherit', 'inherit'] });
+    await until(hasPid('shell'), 'the script runs');
+    server.kill('SIGKILL');
+    await until(() => !isAlive(pidIn('shell')) && !isAlive(pidIn('child')), 'the script is gone');
+    expect(server.killed).toBe(true);
   });
 });
 

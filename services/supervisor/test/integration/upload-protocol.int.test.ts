@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { AppError } from '@sluice/shared/errors';
 import { openTestStore, type TestStore } from './folder-store.ts';
 import { createMemoryStore } from './memory-store.ts';
@@ -11,13 +11,15 @@ let folder: string;
 
 beforeAll(async () => {
   store = await openTestStore();
-});
-afterAll(async () => store.close());
-beforeEach(() => {
   harness = createHarness(store.objects);
+});
+afterAll(async () => {
+  await harness.close();
+  await store.close();
+});
+beforeEach(() => {
   folder = `out-${(folders += 1)}`;
 });
-afterEach(async () => harness.close());
 
 const write = (text: string, name = 'a'): string => `printf %s '${text}' > "$TMP_OUTPUT_DIR/${name}"`;
 const definition = () => ({ output: [output(`photos/${folder}`)] });

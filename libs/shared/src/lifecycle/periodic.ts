@@ -1,5 +1,5 @@
-import type { Clock } from '@sluice/shared/lifecycle';
-import type { Logger } from '@sluice/shared/telemetry';
+import type { Logger } from '../telemetry/index.ts';
+import type { Clock } from './clock.ts';
 
 /** Does a job again and again, never twice at once; a failure is logged and the next turn comes as planned. */
 export function createPeriodic(
