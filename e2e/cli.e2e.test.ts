@@ -10,6 +10,7 @@ import {
   type Finished,
   type Server,
 } from './support/server.ts';
+import { waitFor } from './support/wait.ts';
 
 let data: string;
 let files: string;
@@ -125,7 +126,8 @@ test('backfill runs what was there before', async () => {
   await mkdir(join(data, 'buckets/old/in'), { recursive: true });
   await writeFile(join(data, 'buckets/old/in/relic.txt'), 'relic');
   ok(await server.sluice('apply', await fdl('old', 'cp "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR"\n')));
-  ok(await server.sluice('backfill', 'old', '--wait'));
+  ok(await server.sluice('backfill', 'old'));
+  await waitFor('the relic to be run', async () => (await runsOf(server, 'old', 'succeeded'))[0]);
   expect(await readFile(join(data, 'buckets/old/out/relic.txt'), 'utf8')).toBe('relic');
 });
 

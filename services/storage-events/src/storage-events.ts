@@ -126,7 +126,7 @@ async function startParts(deps: StorageEventsDeps, metrics: StorageEventsMetrics
       },
     });
     prefixes.start();
-    backfills = await startBackfills({ ...offering, bus, definitions, clock, log });
+    backfills = await startBackfills({ ...offering, bus, definitions, floors, clock, log });
   } catch (error) {
     await stop();
     throw error;

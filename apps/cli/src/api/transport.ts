@@ -39,8 +39,8 @@ export interface Transport {
 }
 
 /**
- * HTTP with streams both ways, over `node:http`: the built-in `fetch` joins headers that are there several times into one text, and loads twice
- * as slowly. Every request has a limit on silence, which counts only while the other side is the one to move.
+ * HTTP with streams both ways. Over `node:http`, since the built-in `fetch` joins headers that are there several times into one text. Every
+ * request has a limit on silence, which counts only while the other side is the one to move.
  * @param idleMs how long the server may be silent
  */
 export function createTransport(base: URL, idleMs: number, signal: AbortSignal): Transport {

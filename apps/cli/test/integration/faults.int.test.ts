@@ -222,12 +222,12 @@ describe('a server in trouble', () => {
       const body = JSON.stringify(overview);
       response.writeHead(200, { 'content-length': String(body.length) });
       for (const part of body.match(/.{1,20}/g) ?? []) {
-        await new Promise((resolve) => setTimeout(resolve, 150));
+        await new Promise((resolve) => setTimeout(resolve, 400));
         response.write(part);
       }
       response.end();
     });
-    expect((await sluice(['status', '--url', server.url, '--timeout', '400ms'])).code).toBe(0);
+    expect((await sluice(['status', '--url', server.url, '--timeout', '1500ms'])).code).toBe(0);
   });
 
   it('is no server of this kind when it does not speak HTTP', async () => {

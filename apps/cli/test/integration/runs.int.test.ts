@@ -108,7 +108,7 @@ describe('file put --wait', () => {
 
   it('gives up after --timeout with 7', async () => {
     const server = await serveRuns([], () => []);
-    const ended = await cli(server, 'file', 'put', 'one.txt', 'b/in/', '--wait', '--timeout', '400ms');
+    const ended = await cli(server, 'file', 'put', 'one.txt', 'b/in/', '--wait', '--timeout', '1500ms');
     expect(ended.code).toBe(7);
     expect(ended.stderr).toContain('No run of demo has begun for b/in/one.txt.');
   });
@@ -223,7 +223,7 @@ describe('run logs', () => {
       log(response, offset === 0 ? 'so far\n' : '', 7, false);
     });
     expect(await cli(server, 'run', 'logs', 'x')).toMatchObject({ code: 0, stdout: 'so far\n' });
-    expect(await cli(server, 'run', 'logs', '-f', 'x', '--timeout', '300ms')).toMatchObject({
+    expect(await cli(server, 'run', 'logs', '-f', 'x', '--timeout', '1500ms')).toMatchObject({
       code: 7,
       stdout: 'so far\n',
     });

@@ -191,6 +191,7 @@ function checkShared(
 function arrived(consumer: Consumer, options: ConsumersOptions): void {
   if (consumer.kind === 'subscription') return pump(consumer, options);
   if (consumer.announcing || consumer.listeners.size === 0) return;
+  if (consumer.channels.every((channel) => channel.readyTotal === 0)) return;
   consumer.announcing = true;
   // Once for all that one transaction brought.
   queueMicrotask(() => {

@@ -36,6 +36,9 @@ export function createRunTables(db: Database): RunTables {
     `SELECT DISTINCT service_uid AS uid, service_version AS version FROM runs
      WHERE service_version IS NOT NULL AND state <= 2`,
   );
+  // Services come and go; those without a run need no row.
+  const gone = 'NOT EXISTS (SELECT 1 FROM runs WHERE runs.service = run_services.service)';
+  db.writeNow(() => db.prepare(`DELETE FROM run_services WHERE ${gone}`).run());
   return {
     bySeq: db.prepare<RunRow>(`SELECT ${columns} FROM runs r ${record} WHERE r.seq = ?`),
     find: (id) => find.get(id),

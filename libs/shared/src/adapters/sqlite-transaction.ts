@@ -69,6 +69,8 @@ export function createTransact(sqlite: DatabaseSync): Transact {
   };
 
   return (next) => {
+    // Failing in the middle would roll back the outer one.
+    if (sqlite.isTransaction) throw new Error('a transaction was started within a transaction');
     const transaction = openTransaction();
     try {
       begin.run();

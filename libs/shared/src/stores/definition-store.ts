@@ -46,7 +46,9 @@ export interface DefinitionStore {
   /** @throws AppError `conflict` when the name is taken */
   create(input: NewDefinition): Promise<StoredDefinition>;
   /**
-   * Stores the next version. Floors of prefixes that were there stay as they are; `floors` sets those of new ones.
+   * Stores the next version. Floors of prefixes that were there stay as they are; `floors` sets those of new ones. Floors
+   * of prefixes that are neither in `floors` nor an input path of the definition any more go, as all do with the service:
+   * nobody would raise them, and claims would be kept for ever.
    * @throws AppError `not_found`; `conflict` when the version is not the expected one
    */
   update(expected: { uid: string; version: number }, input: NewDefinition): Promise<StoredDefinition>;

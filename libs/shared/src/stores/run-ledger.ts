@@ -13,7 +13,11 @@ export interface ClaimResult {
   readonly created: boolean;
 }
 
-/** A conditional change of a run's state. Refused as a whole unless the run is in `from` and at `attempt`. */
+/**
+ * A conditional change of a run's state. Refused as a whole unless the run is in `from` and at `attempt`; a final state
+ * is never left, even when `from` names it. The way to `queued` or `starting` drops what is left of an earlier attempt
+ * (`started_at`, `exit_code`, `failure`, `outputs`, `outputs_omitted`) unless `set` has it; `succeeded` drops `failure`.
+ */
 export interface Transition {
   readonly id: string;
   readonly from: readonly RunState[];
@@ -82,13 +86,13 @@ export interface RunLedger {
   list(query: RunQuery): Promise<Page<Run>>;
   /** Runs by state, of one service or of all. */
   counts(service?: string): Promise<Readonly<Record<RunState, number>>>;
-  /** `<uid>/<version>` of every run that is starting or running. */
+  /** `<uid>/<version>` of every run that is starting or running, or waits for another attempt of its version. */
   versionsInUse(): Promise<ReadonlySet<string>>;
   /** Removes records of finished runs (claims stay); ids that are unknown or not finished are left alone. Returns those removed. */
   remove(ids: readonly string[]): Promise<readonly string[]>;
   /**
    * Retention: drops claims made before `claimsBefore` and records of runs finished before `recordsBefore` (epoch ms),
-   * at most `limit` of each. A claim whose run is not finished stays.
+   * at most `limit` of each. A claim whose record is still there stays: an id is claimed for as long as one of the two is.
    */
   expire(query: { claimsBefore: number; recordsBefore: number; limit: number }): Promise<{
     readonly claims: number;

@@ -21,7 +21,15 @@ export function createLogger(options: {
     serializers: { err: pino.stdSerializers.err },
     // Belt and braces behind `Secret`: what a request or a definition could carry under a well-known name.
     redact: {
-      paths: ['*.authorization', '*.password', '*.token', '*.secret_key', 'authorization', 'password', 'token'],
+      paths: [
+        '*.authorization',
+        '*.password',
+        '*.token',
+        '*.secret_key',
+        'authorization',
+        'password',
+        'token',
+      ],
       censor: '[redacted]',
     },
   };

@@ -139,7 +139,10 @@ export function describeRunHistory(name: string, make: MakeRunLedger): void {
       await claimOne(ledger, { service_uid: 'w' });
       await moveTo(ledger, second, 'failed');
       await moveTo(ledger, first, 'running');
-      expect(await ledger.versionsInUse()).toEqual(new Set(['u/1', 'v/7']));
+      // Waits for its second attempt, which is to run the same version.
+      const again = await start('x', 3);
+      await ledger.transition({ id: again, from: ['starting'], to: 'queued', set: { attempt: 2 } });
+      expect(await ledger.versionsInUse()).toEqual(new Set(['u/1', 'v/7', 'x/3']));
     });
 
     it('removes records of finished runs only; their claims stay', async () => {

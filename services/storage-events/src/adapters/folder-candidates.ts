@@ -21,8 +21,8 @@ export interface CandidatesDeps {
   readonly delivered: Delivered;
   /** Whether a file at this path would be an input. */
   readonly isInput: (path: string) => boolean;
-  /** Has a path looked at. */
-  readonly onEvent: (path: string) => void;
+  /** Has a path that a listing found looked at. */
+  readonly onListed: (path: string) => void;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -94,7 +94,7 @@ export function createCandidates(deps: CandidatesDeps): Candidates {
       if (others.length === 0) return found;
       await clock.sleep(openFiles.restMs());
       for (const path of await openForWriting(deps, others)) {
-        deps.onEvent(path);
+        deps.onListed(path);
         found.add(path);
       }
       return found;
@@ -125,11 +125,16 @@ async function sort(deps: CandidatesDeps, path: string, stats: BigIntStats | und
   }
   tree.gone(path);
   // Links are never followed, and FIFOs and devices never opened.
-  if (stats?.isFile() !== true || !deps.isInput(path) || deps.delivered.covers(path, stats)) {
+  if (stats?.isFile() !== true || !deps.isInput(path) || isOldNews(deps, path, stats)) {
     settling.drop(path);
     return;
   }
   settling.looked(path, lookOf(stats), clock.monotonic());
+}
+
+/** Known as it is, and only an event named it. A listing asks for a service that it was no news for when it was handed over. */
+function isOldNews(deps: CandidatesDeps, path: string, stats: BigIntStats): boolean {
+  return !deps.settling.isListed(path) && deps.delivered.covers(path, stats);
 }
 
 /** Only what is needed: a thousand of Node's objects with all times would be megabytes. */
@@ -174,7 +179,7 @@ async function finish(deps: CandidatesDeps, candidate: Candidate): Promise<Finis
   const { settling, clock } = deps;
   const { path } = candidate;
   const stats = await look(deps, path);
-  if (stats?.isFile() !== true || deps.delivered.covers(path, stats)) {
+  if (stats?.isFile() !== true || isOldNews(deps, path, stats)) {
     settling.drop(path);
     return undefined;
   }
@@ -185,7 +190,9 @@ async function finish(deps: CandidatesDeps, candidate: Candidate): Promise<Finis
   const slash = path.indexOf('/');
   try {
     const object = await deps.objects.head(path.slice(0, slash), path.slice(slash + 1));
-    if (object !== undefined) return { path, notification: { object, seenAt: candidate.seenAt } };
+    const { seenAt } = candidate;
+    if (object !== undefined)
+      return { path, notification: { object, ...(seenAt === undefined ? {} : { seenAt }) } };
   } catch (error) {
     if (!isAppError(error) || error.retry === 'later') {
       deps.log.warn({ err: error, path }, 'a file cannot be read now, it is tried again');

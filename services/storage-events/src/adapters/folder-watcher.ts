@@ -111,11 +111,7 @@ function startWatcher(deps: FolderWatcherDeps, root: string, handlers: Notificat
     },
     unfinished: loop.candidates.unfinished,
     expect: (paths) => {
-      // As if each had just been written: it settles like any other.
-      for (const path of paths) {
-        if (!loop.settling.touch(path, clock.monotonic())) state.lossSince ??= clock.monotonic();
-      }
-      loop.wake.ring();
+      for (const path of paths) loop.onListed(path);
     },
     stop: async () => {
       state.stopped = true;
@@ -135,7 +131,7 @@ function buildLoop(
     delivered: Delivered;
     isInput: (path: string) => boolean;
   },
-): WatchLoop {
+): WatchLoop & { readonly onListed: (path: string) => void } {
   const { clock, log, objects, settleMs = 1000, maxCandidates: limit = 50_000 } = deps;
   const { root, handlers, state, delivered, isInput } = given;
   const platform = deps.platform ?? process.platform;
@@ -151,6 +147,11 @@ function buildLoop(
     if (!settling.touch(path, state.lastEventAt)) onLoss();
     wake.ring();
   };
+  // Settles as if it had just been written; but whether it came before or after a service only its times tell.
+  const onListed = (path: string): void => {
+    if (!settling.touch(path, undefined)) onLoss();
+    wake.ring();
+  };
   const watch = deps.watch ?? watchFolder;
   const tree = createFolderTree({ root, watch, recursive: platform === 'darwin', log, onEvent, onLoss });
   const openFiles = platform === 'linux' ? createProcOpenFiles({ clock }) : createNoOpenFiles();
@@ -163,11 +164,11 @@ function buildLoop(
     tree,
     delivered,
     isInput,
-    onEvent,
+    onListed,
     clock,
     log,
   });
-  return { state, tree, settling, candidates, handlers, clock, wake, settleMs, limit };
+  return { state, tree, settling, candidates, handlers, clock, wake, settleMs, limit, onListed };
 }
 
 const watchFolder: WatchFolder = (path, options, listener) =>

@@ -45,6 +45,22 @@ test('what happens during a look is not lost', () => {
   expect(settling.size).toBe(0);
 });
 
+test('what only a listing named has no time, until an event names it too', () => {
+  const settling = createSettling({ settleMs: 100, limit: 10 });
+  const seenAt = (now: number): number | undefined => settling.due(now, 1)[0]?.seenAt;
+  settling.touch('a', undefined);
+  expect([settling.isListed('a'), settling.isListed('b')]).toEqual([true, false]);
+  settling.takeTouched(1);
+  settling.looked('a', look(1n), 10);
+  expect([settling.due(110, 1).length, seenAt(110)]).toEqual([1, undefined]);
+  settling.touch('a', 120);
+  settling.takeTouched(1);
+  expect([settling.isListed('a'), seenAt(130)]).toEqual([false, 120]);
+  settling.touch('a', undefined);
+  settling.drop('a');
+  expect(settling.isListed('a')).toBe(true);
+});
+
 test('it is bounded, and known paths can still be touched when it is full', () => {
   const settling = createSettling({ settleMs: 100, limit: 2 });
   expect(['a', 'b', 'c', 'a'].map((path) => settling.touch(path, 0))).toEqual([true, true, false, true]);

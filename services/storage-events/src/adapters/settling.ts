@@ -10,8 +10,8 @@ export interface FileLook {
 /** A path that something happened to. Times are monotonic milliseconds. */
 export interface Candidate {
   readonly path: string;
-  /** When the change that is being waited out was first seen. */
-  readonly seenAt: number;
+  /** When the change that is being waited out was first seen; undefined where a listing found the file. */
+  readonly seenAt: number | undefined;
   readonly look: FileLook;
 }
 
@@ -20,8 +20,13 @@ export interface Candidate {
  * so that a clock that is set makes no difference. At most `limit` paths.
  */
 export interface Settling {
-  /** Something happened to the path. False when there is no room for another one. */
-  touch(path: string, now: number): boolean;
+  /**
+   * Something happened to the path, at `seenAt`; or a listing found it, and nobody knows when it came.
+   * False when there is no room for another one.
+   */
+  touch(path: string, seenAt: number | undefined): boolean;
+  /** Whether nothing but a listing named the path. */
+  isListed(path: string): boolean;
   has(path: string): boolean;
   /** Paths to be looked at: touched since they were last taken, oldest first. */
   takeTouched(max: number): readonly string[];
@@ -40,24 +45,29 @@ export interface Settling {
 }
 
 interface Entry {
-  readonly seenAt: number;
+  readonly seenAt: number | undefined;
   readonly look: FileLook | undefined;
   readonly dueAt: number;
 }
 
 export function createSettling(options: { settleMs: number; limit: number }): Settling {
   const entries = new Map<string, Entry>();
-  const touched = new Map<string, number>();
-  const unseen = (now: number): Entry => ({ seenAt: now, look: undefined, dueAt: Number.POSITIVE_INFINITY });
+  const touched = new Map<string, number | undefined>();
+  const unseen = (seenAt: number | undefined): Entry => ({
+    seenAt,
+    look: undefined,
+    dueAt: Number.POSITIVE_INFINITY,
+  });
   return {
-    touch: (path, now) => {
-      if (!entries.has(path)) {
-        if (entries.size >= options.limit) return false;
-        entries.set(path, unseen(now));
-      }
-      if (!touched.has(path)) touched.set(path, now);
+    touch: (path, seenAt) => {
+      const entry = entries.get(path);
+      if (entry === undefined && entries.size >= options.limit) return false;
+      if (entry === undefined) entries.set(path, unseen(seenAt));
+      else if (entry.seenAt === undefined) entries.set(path, { ...entry, seenAt });
+      touched.set(path, touched.get(path) ?? seenAt);
       return true;
     },
+    isListed: (path) => entries.has(path) && entries.get(path)?.seenAt === undefined,
     has: (path) => entries.has(path),
     // Taken before the look, so that what happens during it is another touch.
     takeTouched: (max) => takeFirst(touched, max),
@@ -82,9 +92,8 @@ export function createSettling(options: { settleMs: number; limit: number }): Se
       if (entry !== undefined) entries.set(path, { ...entry, dueAt: until });
     },
     drop: (path) => {
-      const again = touched.get(path);
-      if (again === undefined) entries.delete(path);
-      else entries.set(path, unseen(again));
+      if (touched.has(path)) entries.set(path, unseen(touched.get(path)));
+      else entries.delete(path);
     },
     get size() {
       return entries.size;
@@ -97,7 +106,7 @@ export function createSettling(options: { settleMs: number; limit: number }): Se
   };
 }
 
-function takeFirst(touched: Map<string, number>, max: number): readonly string[] {
+function takeFirst(touched: Map<string, unknown>, max: number): readonly string[] {
   const paths: string[] = [];
   for (const path of touched.keys()) {
     if (paths.length >= max) break;

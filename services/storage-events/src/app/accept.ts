@@ -147,6 +147,8 @@ async function refuse(
 ): Promise<ClaimStatus> {
   const runId = runIdFor(service, object);
   if (refusals.get(runId) === true) return 'refused';
+  // Redriven before: it had its run.
+  if ((await deps.ledger.claimed([runId]))[0] === true) return 'duplicate';
   const { bucket, key } = object;
   const id = `hops-${runId}`;
   const payload: BackfillStart = {

@@ -9,11 +9,13 @@ import { createWake } from '../wake.ts';
 import { backfillConsumer } from './accept.ts';
 import { serviceOf, type KnownService } from './definitions.ts';
 import { headOf, listPage } from './list-objects.ts';
+import type { FloorBook } from './floors.ts';
 import { offerAll, type OfferDeps } from './offer.ts';
 
 export interface BackfillDeps extends OfferDeps {
   readonly bus: Bus;
   readonly definitions: DefinitionStore;
+  readonly floors: FloorBook;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -85,10 +87,12 @@ async function perform(
     return;
   }
   const service = serviceOf(stored, deps.log);
-  const count = { objects: 0, claimed: 0, unfinished: 0 };
+  const count: Count = { objects: 0, claimed: 0, unfinished: 0, stuck: 0 };
   if (request.object !== undefined) {
     const head = await headOf(deps.objects, request.object.bucket, request.object.key);
-    if (head !== undefined) await offer(deps, service, [head], request, count);
+    if (head !== undefined) {
+      await offer(deps, { service, request, count, floor: Number.POSITIVE_INFINITY }, [head]);
+    }
   } else {
     for (const path of wantedPaths(service, request.prefix)) {
       const complete = await backfillPath(deps, service, path, request, { count, state, fields });
@@ -98,12 +102,19 @@ async function perform(
     }
   }
   deps.log.info({ ...fields, ...count }, 'backfill done');
+  if (count.stuck === 0) return;
+  throw new AppError('unavailable', `${count.stuck} objects are being written to; they are tried again.`, {
+    details: { ...fields, ...count },
+  });
 }
 
 interface Count {
   objects: number;
   claimed: number;
+  /** Still being written. */
   unfinished: number;
+  /** Of those, the ones that nothing but this backfill will run once they are complete. */
+  stuck: number;
 }
 
 /** False when it was broken off because we stop. */
@@ -114,12 +125,13 @@ async function backfillPath(
   request: BackfillStart,
   context: { count: Count; state: { readonly stopping: boolean }; fields: object },
 ): Promise<boolean> {
+  const floor = await deps.floors.of(service, { bucket: path.bucket, prefix: path.input });
   let after: string | undefined;
   for (let page = 1; ; page += 1) {
     if (context.state.stopping) return false;
     const { objects, next } = await listPage(deps.objects, path, after);
     const inputs = objects.filter(({ key }) => isInputKey(path.input, key));
-    await offer(deps, service, inputs, request, context.count);
+    await offer(deps, { service, request, count: context.count, floor }, inputs);
     if (next === undefined) return true;
     after = next;
     if (page % pagesALogLine === 0)
@@ -127,22 +139,24 @@ async function backfillPath(
   }
 }
 
+/** @param work with the floor at or below which nobody else brings an object */
 async function offer(
   deps: BackfillDeps,
-  service: KnownService,
+  work: { service: KnownService; request: BackfillStart; count: Count; floor: number },
   objects: readonly ObjectInfo[],
-  request: BackfillStart,
-  count: Count,
 ): Promise<void> {
+  const { service, request, count, floor } = work;
   const statuses = await offerAll(
     deps,
     objects.map((object) => ({ service, object })),
     { source: 'backfill', afresh: true, again: request.again ? request.backfill_id : undefined },
   );
   count.objects += objects.length;
-  for (const status of statuses) {
+  for (const [at, status] of statuses.entries()) {
     if (status === 'claimed') count.claimed += 1;
-    if (status === 'unfinished') count.unfinished += 1;
+    if (status !== 'unfinished') continue;
+    count.unfinished += 1;
+    if ((objects[at]?.changedAt ?? 0) <= floor) count.stuck += 1;
   }
 }
 

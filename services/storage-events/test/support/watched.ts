@@ -1,3 +1,5 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { splitPath, type BucketPath } from '@sluice/shared/stores';
 import { systemClock } from '@sluice/shared/lifecycle';
 import { silentLogger } from '@sluice/shared/telemetry';
@@ -18,6 +20,10 @@ export interface Watched {
   count(path: string): number;
   /** Waits until the object is handed over (so many times). */
   handedOver(path: string, times?: number): Promise<ObjectNotification>;
+  /** Everything that happened before has been handed over by then, if it ever is: a file in photos/in that came later was. */
+  passed(): Promise<void>;
+  /** `bucket/key` of what was handed over, without the files of `passed`. */
+  others(): readonly string[];
   /** While set, batches are refused. */
   refuse: boolean;
 }
@@ -42,12 +48,20 @@ export async function watchFolders(
   const batches: number[] = [];
   const pathOf = ({ object }: ObjectNotification): string => `${object.bucket}/${object.key}`;
   const count = (path: string): number => notifications.filter((one) => pathOf(one) === path).length;
+  let markers = 0;
   const watched: Watched = {
     source,
     notifications,
     gaps,
     batches,
     refuse: false,
+    passed: async () => {
+      markers += 1;
+      const name = `marker-${markers}-${Math.random()}`;
+      await writeFile(join(folders.buckets, 'photos/in', name), name);
+      await watched.handedOver(`photos/in/${name}`);
+    },
+    others: () => watched.keys().filter((path) => !path.includes('/marker-')),
     keys: () => notifications.map(pathOf),
     count,
     handedOver: (path, times = 1) =>
