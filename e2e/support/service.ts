@@ -12,8 +12,6 @@ export interface RunView {
   readonly timeline: readonly { at: string; state: string; attempt: number; message?: string }[];
 }
 
-export const finalStates = 'succeeded,failed,cancelled,superseded';
-
 /** Creates a service whose input and output lie in a bucket of its name. */
 export async function createService(
   server: Server,
