@@ -10,6 +10,8 @@ const shared = {
 /** Tiers by file name: unit beside the source, int against real servers or the disk, e2e from outside, real on the test bed. */
 export default defineConfig({
   test: {
+    // Most tests wait for processes and disks: one worker more than there are cores keeps both busy.
+    maxWorkers: 3,
     projects: [
       {
         test: {

@@ -74,9 +74,12 @@ function textOf(
   try {
     return readFile(path).replace(/\r?\n$/, '');
   } catch (error) {
-    throw new Error(`${name}_FILE cannot be read: ${error instanceof Error ? error.message : String(error)}`, {
-      cause: error,
-    });
+    throw new Error(
+      `${name}_FILE cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
@@ -125,8 +128,18 @@ export function integer<T extends number | undefined = number>(
 }
 
 const booleans: Readonly<Record<string, boolean>> = {
-  '1': true, t: true, T: true, TRUE: true, true: true, True: true,
-  '0': false, f: false, F: false, FALSE: false, false: false, False: false,
+  '1': true,
+  t: true,
+  T: true,
+  TRUE: true,
+  true: true,
+  True: true,
+  '0': false,
+  f: false,
+  F: false,
+  FALSE: false,
+  false: false,
+  False: false,
 };
 
 /** What Go's `ParseBool` takes (OSCAR §8). */

@@ -77,7 +77,11 @@ export function fromSystemError(error: unknown, what: string): unknown {
   switch (code) {
     case 'ENOSPC':
     case 'EDQUOT':
-      return new AppError('storage_full', `Cannot ${what}: the disk is full. Free some space; the work is tried again.`, options);
+      return new AppError(
+        'storage_full',
+        `Cannot ${what}: the disk is full. Free some space; the work is tried again.`,
+        options,
+      );
     case 'EROFS':
     case 'EACCES':
     case 'EPERM':
@@ -86,7 +90,11 @@ export function fromSystemError(error: unknown, what: string): unknown {
     case 'ENFILE':
       return new AppError('unavailable', `Cannot ${what}: too many open files (raise "ulimit -n").`, options);
     case 'ENAMETOOLONG':
-      return new AppError('invalid_input', `Cannot ${what}: a name is too long for this file system (255 bytes per part).`, options);
+      return new AppError(
+        'invalid_input',
+        `Cannot ${what}: a name is too long for this file system (255 bytes per part).`,
+        options,
+      );
     default:
       return error;
   }

@@ -95,7 +95,10 @@ export interface ObjectStore {
   /** Absent is fine. */
   remove(bucket: string, key: string): Promise<void>;
   /** In byte order of keys. `after` is a key: only later ones. `limit` 1 to 1000. Folder markers are not listed. */
-  list(bucket: string, query: { prefix: string; after?: string; limit: number }): Promise<{
+  list(
+    bucket: string,
+    query: { prefix: string; after?: string; limit: number },
+  ): Promise<{
     readonly objects: readonly ObjectInfo[];
     /** Pass it on as `after`; absent on the last page. */
     readonly next?: string;

@@ -48,7 +48,11 @@ export interface Transition {
 
 export type TransitionResult =
   | { readonly applied: true; readonly run: Run }
-  | { readonly applied: false; readonly reason: 'not_found' | 'state' | 'attempt' | 'no_slot'; readonly run?: Run };
+  | {
+      readonly applied: false;
+      readonly reason: 'not_found' | 'state' | 'attempt' | 'no_slot';
+      readonly run?: Run;
+    };
 
 export interface RunQuery {
   readonly service?: string;

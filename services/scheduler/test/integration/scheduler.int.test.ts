@@ -24,7 +24,7 @@ import { eventually } from '@sluice/shared/testing';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createProcessExecutor } from '../../src/adapters/index.ts';
 import { createScheduler, type PerformAttempt } from '../../src/index.ts';
-import { definitionOf } from '../plan.ts';
+import { smallDefinition } from '../plan.ts';
 
 // The scheduler over the real bus, ledger and definitions; only what an attempt does is scripted here.
 let root: string;
@@ -101,7 +101,7 @@ function open() {
 
 async function define(more: Partial<ServiceDefinition>): Promise<StoredDefinition> {
   return world.definitions.create({
-    definition: definitionOf(more),
+    definition: smallDefinition(more),
     secrets: { token: '0'.repeat(64), environment: {} },
     floors: [],
   });

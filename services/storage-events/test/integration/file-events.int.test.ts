@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { appendFile, chmod, link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { eventually } from '@sluice/shared/testing';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openWorld, type World } from '../support/world.ts';
 
@@ -29,11 +30,11 @@ afterEach(async () => {
 /** The keys that have had runs, in order of their names, once all that happened before has had its run, by event or listing. */
 async function keysRun(): Promise<readonly string[]> {
   await writeFile(join(input, 'zz-last'), 'x');
-  for (;;) {
-    const runs = await world.runs('thumb', 1);
+  return eventually('the last file has its run', async () => {
+    const runs = await world.allRuns('thumb');
     const keys = runs.map((run) => run.input?.key ?? '').toSorted();
-    if (keys.at(-1) === 'in/zz-last') return keys.slice(0, -1);
-  }
+    return keys.at(-1) === 'in/zz-last' && keys.slice(0, -1);
+  });
 }
 
 const a = (): string => join(input, 'a');

@@ -289,3 +289,9 @@ test('base64 is strict', () => {
     expect(decodeBase64(bad)).toBeUndefined();
   expect(Buffer.from(decodeBase64('YWI=') ?? []).toString()).toBe('ab');
 });
+
+test('base64 of ten megabytes is decoded, and as much text that is none is refused', () => {
+  const encoded = Buffer.alloc(7_800_000, 'sluice').toString('base64');
+  expect(decodeBase64(encoded)?.byteLength).toBe(7_800_000);
+  expect(decodeBase64(`${encoded.slice(0, -1)}!`)).toBeUndefined();
+});

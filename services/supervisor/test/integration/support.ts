@@ -5,6 +5,7 @@ import type { AttemptOutcome, AttemptPlan, ObjectRef } from '@sluice/shared/cont
 import { systemClock } from '@sluice/shared/lifecycle';
 import type { ObjectHead } from '@sluice/shared/stores';
 import { silentLogger, type Logger } from '@sluice/shared/telemetry';
+import { definitionOf } from '@sluice/shared/testing';
 import { createChildProcessScripts } from '../../src/adapters/index.ts';
 import {
   createSupervisor,
@@ -138,46 +139,11 @@ export const output = (path: string, more = {}): Definition['output'][number] =>
   ...more,
 });
 
-const baseDefinition: Definition = {
-  name: 'demo',
-  cluster_id: '',
-  memory: '256Mi',
-  cpu: '0.2',
-  total_memory: '',
-  total_cpu: '',
-  ephemeral_storage_request: '',
-  enable_gpu: false,
-  enable_sgx: false,
-  image_prefetch: false,
-  synchronous: { min_scale: 0, max_scale: 0 },
-  log_level: 'INFO',
+const baseDefinition: Definition = definitionOf('demo', {
   image: 'none',
-  alpine: false,
-  token: '',
-  file_stage_in: false,
   input: [],
   output: [output('photos/out')],
-  expose: {
-    min_scale: 1,
-    max_scale: 1,
-    cpu_threshold: 80,
-    rewrite_target: false,
-    default_command: false,
-    set_auth: false,
-    health_path: '',
-  },
-  environment: { variables: {}, secrets: {} },
-  annotations: {},
-  vo: '',
-  labels: {},
-  owner: 'cluster_admin',
-  interlink_node_name: '',
-  visibility: 'private',
-  allowed_users: [],
-  isolation_level: '',
-  bucket_list: [],
-  mount: { storage_provider: '', path: '' },
-};
+});
 
 export function refOf(info: ObjectHead): ObjectRef {
   const { bucket, key, size, etag, identity, lastModified } = info;
