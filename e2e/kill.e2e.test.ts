@@ -31,7 +31,7 @@ test(`${files} files, five kills: every file has one outcome and one output`, as
 
   for (let kill = 0; kill < 5; kill += 1) {
     // Anywhere: at the start, amid claims, amid scripts, amid uploads.
-    await delay(randomInt(150, 900));
+    await delay(randomInt(150, 900 + Math.floor(files / 4)));
     await server.stop('SIGKILL');
     server = await startServer({ data });
   }

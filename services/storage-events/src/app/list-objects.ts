@@ -13,7 +13,7 @@ const headsAtOnce = 16;
 
 /** One page of what is below a path. A bucket that is not there has no objects. */
 export async function listPage(
-  objects: ObjectStore,
+  objects: Pick<ObjectStore, 'list'>,
   { bucket, prefix }: BucketPath,
   after: string | undefined,
 ): Promise<ObjectPage> {
@@ -27,7 +27,7 @@ export async function listPage(
 
 /** What HEAD says of each object now; undefined where it is gone. */
 export async function headAll(
-  store: ObjectStore,
+  store: Pick<ObjectStore, 'head'>,
   objects: readonly { readonly bucket: string; readonly key: string }[],
 ): Promise<readonly (ObjectHead | undefined)[]> {
   return mapLimited(objects, headsAtOnce, async ({ bucket, key }) => headOf(store, bucket, key));
@@ -35,7 +35,7 @@ export async function headAll(
 
 /** HEAD, where a missing bucket and a key that the store can't have mean that there is no object. */
 export async function headOf(
-  store: ObjectStore,
+  store: Pick<ObjectStore, 'head'>,
   bucket: string,
   key: string,
 ): Promise<ObjectHead | undefined> {

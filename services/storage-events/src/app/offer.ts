@@ -10,8 +10,8 @@ import { headAll } from './list-objects.ts';
 import type { ClaimStatus } from './metrics.ts';
 
 export interface OfferDeps {
-  readonly objects: ObjectStore;
-  readonly ledger: RunLedger;
+  readonly objects: Pick<ObjectStore, 'list' | 'head' | 'now'>;
+  readonly ledger: Pick<RunLedger, 'claimed'>;
   readonly source: NotificationSource;
   readonly acceptor: Acceptor;
   readonly settleMs: number;

@@ -1,5 +1,5 @@
 import { AppError } from '@sluice/shared/errors';
-import { splitPath, type ObjectStore, type RunLedger } from '@sluice/shared/stores';
+import { splitPath, type ObjectStore } from '@sluice/shared/stores';
 import { createMetrics, silentLogger } from '@sluice/shared/telemetry';
 import { eventually, fakeClock } from '@sluice/shared/testing';
 import { afterEach, expect, test } from 'vitest';
@@ -32,18 +32,19 @@ function reconcilerOver(
   const index = createServiceIndex(paths.map((path, at) => service(`s${at}`, path)));
   const objects = {
     now: async () => clock.now(),
-    list: async (bucket: string, { prefix, after }: { prefix: string; after?: string }) => {
+    list: async (bucket: string, { prefix, after }: Parameters<ObjectStore['list']>[1]) => {
       const page = Number(after ?? '0') + 1;
       listed.push(`${bucket}/${prefix}${page}`);
       const { pages, takesMs = 0 } = list(`${bucket}/${prefix}`, page);
       clock.advance(takesMs);
       return page < pages ? { objects: [], next: String(page) } : { objects: [] };
     },
-  } as unknown as ObjectStore;
+    head: async () => undefined,
+  };
   const log = silentLogger();
   const reconciler: Reconciler = createReconciler({
     objects,
-    ledger: {} as RunLedger,
+    ledger: { claimed: async () => [] },
     source: { start: async () => {}, setPrefixes: async () => {}, stop: async () => {} },
     acceptor: { notified: async () => {}, claim: async () => [], refused: () => false },
     settleMs: 1000,

@@ -1,5 +1,6 @@
 import { chmod, copyFile, mkdir, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { systemClock } from '@sluice/shared/lifecycle';
 import { eventually } from '@sluice/shared/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { openFolders, type Folders } from '../support/folders.ts';
@@ -126,6 +127,22 @@ describe('when the system gives no more watchers', () => {
     await watched.passed();
     expect(warnings.filter((line) => line.includes('max_user_watches')).length).toBe(1);
   });
+});
+
+test('a wall clock that jumps about makes no difference', async () => {
+  await watched.source.stop();
+  let jump = 0;
+  const jumpy = {
+    ...systemClock,
+    now: () => Date.now() + (jump += 3_600_000) * (jump % 7_200_000 === 0 ? 1 : -1),
+  };
+  watched = await watchFolders(folders, ['photos/in'], { clock: jumpy });
+  for (const name of ['a', 'b', 'c']) {
+    await writeFile(join(input, name), name);
+    await watched.handedOver(`photos/in/${name}`);
+  }
+  await watched.passed();
+  expect(watched.others().length).toBe(3);
 });
 
 describe('with one watcher for a bucket, as on macOS', () => {
