@@ -23,7 +23,7 @@ import type { Secret } from '@sluice/shared/config';
 import type { Clock, Component, ShutdownStep } from '@sluice/shared/lifecycle';
 import type { DefinitionStore, RunLedger, RunLogs } from '@sluice/shared/stores';
 import { createMetrics, type Logger, type Registry } from '@sluice/shared/telemetry';
-import { createStorageEvents } from '@sluice/storage-events';
+import { createStorageEvents, storageEventsConfig } from '@sluice/storage-events';
 import { createFolderWatcher } from '@sluice/storage-events/adapters';
 import { createSupervisor, pickBaseEnvironment } from '@sluice/supervisor';
 import {
@@ -231,7 +231,8 @@ function composeScheduler(deps: StandaloneDeps, { stores, executor, metrics }: P
 function composeStorageEvents(deps: StandaloneDeps, { stores, metrics }: Parts): Component {
   const { config, clock, log, folder } = deps;
   const { bus, ledger, definitions, objects } = stores;
-  const settleMs = config.SLUICE_SETTLE_MS;
+  const storageEvents = storageEventsConfig(config);
+  const { settleMs } = storageEvents;
   return createStorageEvents({
     source: createFolderWatcher({ bucketsRoot: folder.buckets, objects, settleMs, clock, log }),
     bus,
@@ -241,11 +242,7 @@ function composeStorageEvents(deps: StandaloneDeps, { stores, metrics }: Parts):
     clock,
     log,
     metrics,
-    config: {
-      settleMs,
-      reconcileIntervalMs: config.SLUICE_RECONCILE_INTERVAL * 1000,
-      marginMs: config.SLUICE_CLAIM_MARGIN * 1000,
-    },
+    config: storageEvents,
   });
 }
 

@@ -78,7 +78,8 @@ describe('under pressure', () => {
     await watched.handedOver('photos/in/a');
     await watched.handedOver('photos/in/b');
     await watched.passed();
-    expect(watched.others().toSorted()).toEqual(['photos/in/a', 'photos/in/b']);
+    // Two ways lead to an object that was put, so it may come twice while batches are refused.
+    expect(new Set(watched.others())).toEqual(new Set(['photos/in/a', 'photos/in/b']));
   });
 
   test('past its room for candidates it asks for a listing', async () => {
