@@ -202,19 +202,15 @@ async function benchSubmit(options: BenchOptions): Promise<void> {
 async function benchMemory(options: BenchOptions): Promise<void> {
   await withServer({ ...roomFor(options.concurrency) }, async (server) => {
     await createService(server, 'bench', 'true\n');
-    const readings: { runs: number; megabytes: number }[] = [];
     let done = 0;
     for (const part of [0.1, 0.5, 1]) {
       const target = Math.round(options.finished * part);
       await submit(server, 'bench', target - done);
       await waitForEnd(server, target);
       done = target;
-      readings.push({ runs: done, megabytes: await settledMemory(server) });
-    }
-    for (const reading of readings) {
-      options.write(
-        `${`resident memory after ${reading.runs} finished runs`.padEnd(52)} ${reading.megabytes.toFixed(0).padStart(8)} MB\n`,
-      );
+      const megabytes = await settledMemory(server);
+      const label = `resident memory after ${done} finished runs`;
+      options.write(`${label.padEnd(52)} ${megabytes.toFixed(0).padStart(8)} MB\n`);
     }
   });
 }

@@ -8,6 +8,8 @@ export interface FirstScreen {
   readonly passwordFile: string;
   readonly adapters: readonly { port: string; adapter: string; chosenBy: string }[];
   readonly slots: number;
+  readonly cores: number;
+  readonly memoryBytes: number;
   readonly user: string;
   readonly services: number;
 }
@@ -31,12 +33,16 @@ export function firstScreen(screen: FirstScreen): string {
       (one) => `  ${one.port.padEnd(width)}  ${one.adapter.padEnd(adapterWidth)}  ${one.chosenBy}`,
     ),
     '',
-    `  Scripts run as processes of this machine with the rights of user "${screen.user}", at most ${screen.slots} at a time:`,
-    '  apply only services that you trust.',
+    `  Scripts run as processes of this machine with the rights of user "${screen.user}": apply only services that you trust.`,
+    `  At the same time run as many as declare ${screen.cores} cores and ${gibibytes(screen.memoryBytes)} GiB together, at most ${screen.slots}.`,
     '',
     screen.services === 0
       ? '  Next: npx sluice apply examples/word-count/word-count.yaml'
       : `  Next: npx sluice status   (${screen.services} service${screen.services === 1 ? '' : 's'} here)`,
     '',
   ].join('\n');
+}
+
+function gibibytes(bytes: number): string {
+  return (bytes / 2 ** 30).toFixed(1);
 }

@@ -43,6 +43,8 @@ export async function startStandalone(options: StartOptions): Promise<Running> {
         passwordFile: config.OSCAR_PASSWORD === undefined ? folder.passwordFile : 'OSCAR_PASSWORD',
         adapters: server.adapters,
         slots: server.slots(),
+        cores: config.SLUICE_CPU,
+        memoryBytes: config.SLUICE_MEMORY,
         user: userInfo().username,
         services: await server.services(),
       }),
