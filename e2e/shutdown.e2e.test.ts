@@ -1,9 +1,9 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createService, runsOf } from './support/service.ts';
-import { removeFolder, startServer, tempFolder, type Server } from './support/server.ts';
+import { removeFolder, root, startServer, tempFolder, type Server } from './support/server.ts';
 import { waitFor } from './support/wait.ts';
 
 let data: string;
@@ -79,4 +79,20 @@ test('a second signal ends it at once', async () => {
       ),
   );
   expect((await server.stop('SIGINT')).code).toBe(130);
+});
+
+test('SIGTERM to "npm start" reaches the server behind it', async () => {
+  server = await startServer({ data });
+  await server.stop();
+  const npm = spawn('npm', ['start'], {
+    cwd: root,
+    env: { ...process.env, SLUICE_DATA: data, OSCAR_SERVICE_PORT: '0' },
+    stdio: 'ignore',
+  });
+  const pid = await waitFor('the server', async () => {
+    const { pid: found } = JSON.parse(await readFile(join(data, 'server.json'), 'utf8')) as { pid: number };
+    return isAlive(found) ? found : undefined;
+  });
+  npm.kill('SIGTERM');
+  await waitFor('the server to end', () => (isAlive(pid) ? undefined : true));
 });

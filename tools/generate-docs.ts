@@ -1,5 +1,6 @@
-// Writes the parts of docs/ that come from code; `--check` compares instead and fails where they differ.
-import { readFileSync, writeFileSync } from 'node:fs';
+// Writes the parts of docs/ that come from code; `--check` compares instead and fails where they differ, or where a link leads nowhere.
+import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { catalogue, subjectOf, type MessageName } from '@sluice/shared/contracts';
 import { Secret } from '@sluice/shared/config';
@@ -59,5 +60,18 @@ for (const part of parts) {
     process.exitCode = 1;
   } else {
     writeFileSync(path, after);
+  }
+}
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const pages = globSync(['*.md', 'docs/**/*.md', 'examples/**/*.md'], {
+  cwd: root,
+  exclude: (path) => path.includes('node_modules'),
+});
+for (const page of pages) {
+  for (const [, target = ''] of readFileSync(join(root, page), 'utf8').matchAll(/\]\(([^)#\s]+)[^)]*\)/g)) {
+    if (/^[a-z]+:/.test(target) || existsSync(join(root, dirname(page), target))) continue;
+    process.stderr.write(`${page} links to ${target}, which does not exist.\n`);
+    process.exitCode = 1;
   }
 }

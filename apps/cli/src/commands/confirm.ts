@@ -18,6 +18,10 @@ export async function confirm(context: Context, question: string, yes: boolean):
     if (/^y(es)?$/i.test(answer.trim())) return;
   } catch (error) {
     context.signal.throwIfAborted();
+    // Readline hears Ctrl-C itself while it asks.
+    if (error instanceof Error && error.name === 'AbortError') {
+      throw new CliError(exitCodes.interrupted, 'Nothing was changed.', { code: 'interrupted' });
+    }
     throw error;
   } finally {
     terminal.close();

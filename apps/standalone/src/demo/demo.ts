@@ -68,15 +68,20 @@ export async function runDemo(options: DemoOptions): Promise<number> {
   server.stderr.setEncoding('utf8').on('data', (text: string) => {
     complaints += text;
   });
+  const interrupted = new AbortController();
   const stop = (): void => {
     server.kill('SIGTERM');
   };
-  process.once('SIGINT', stop);
+  process.once('SIGINT', () => {
+    interrupted.abort();
+    stop();
+  });
   try {
     options.write(`Starting a Sluice of its own in ${data}\n`);
     const url = await waitForServer(server, data);
     options.write(`It answers at ${url}\n`);
     const failures = await playScenes(options, env);
+    interrupted.signal.throwIfAborted();
     if (failures.length > 0) {
       options.write(`\nThe demo failed: ${failures.join('; ')}\n${complaints}`);
       return 1;
@@ -87,6 +92,10 @@ export async function runDemo(options: DemoOptions): Promise<number> {
         '\nAll three examples gave their results. "npm run demo -- --keep" leaves it running; "npm start" is the real one.\n',
       );
     return 0;
+  } catch (error) {
+    if (!interrupted.signal.aborted) throw error;
+    options.write(`\nStopped; ${data} is removed.\n`);
+    return 130;
   } finally {
     stop();
     if (server.exitCode === null && server.signalCode === null) await once(server, 'exit');

@@ -74,11 +74,7 @@ export function createProcessExecutor(deps: ProcessExecutorDeps): Executor {
       state.room = listener;
     },
     ignores: (definition) =>
-      definition.image === ''
-        ? []
-        : [
-            `image is not used: the process executor runs the script on this machine (image: ${definition.image})`,
-          ],
+      definition.image === '' ? [] : ['image is not used: scripts run as processes of this machine'],
     stop: (timeoutMs) => stop(deps, state, timeoutMs),
   };
 }

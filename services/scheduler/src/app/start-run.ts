@@ -109,7 +109,7 @@ function reasonNotToRun(run: Run, stored: StoredDefinition): string | undefined 
 
 function startSentence(executor: Executor, stored: StoredDefinition): string {
   const ignored = executor.ignores(stored.definition);
-  const first = `started by the ${executor.kind} executor with version ${stored.version} of the service`;
+  const first = `${executor.kind} executor, version ${stored.version} of the service`;
   return [first, ...ignored].join('; ');
 }
 

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { closeSync, constants, mkdirSync, openSync, readdirSync, unlinkSync } from 'node:fs';
+import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { AppError, systemCode } from '@sluice/shared/errors';
@@ -36,6 +36,8 @@ export function createOutputPipes(dir: string): OutputPipes {
 
   const makeMore = async (): Promise<void> => {
     if (made === 0) emptyFolder(dir);
+    // Again, since a script may have removed it.
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
     const paths = Array.from({ length: batch }, () => join(dir, String((made += 1))));
     try {
       await makeFifos('mkfifo', ['-m', '600', ...paths]);
@@ -89,7 +91,7 @@ function openBoth(path: string): OutputPipe | undefined {
 
 /** Pipes of an earlier process: nobody reads them any more. */
 function emptyFolder(dir: string): void {
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  if (!existsSync(dir)) return;
   for (const name of readdirSync(dir)) unlinkSync(join(dir, name));
 }
 

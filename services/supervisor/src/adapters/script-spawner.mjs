@@ -6,6 +6,7 @@
 // In, one JSON a line: {"id","program","args","env","cwd","output"} starts a script in a process group of its own with standard output and
 // error on the FIFO `output`.
 // Out, one JSON a line: {"id","pid"} | {"id","error"}, then {"id","code","signal"} when the script itself has ended.
+// {"ping":true} is answered with {"pong":true}: a script may have stopped its parent (`kill -STOP $PPID`).
 import { spawn } from 'node:child_process';
 import { closeSync, constants, openSync } from 'node:fs';
 
@@ -63,7 +64,11 @@ process.stdin.setEncoding('utf8');
 process.stdin.on('data', (text) => {
   const lines = (rest + text).split('\n');
   rest = lines.pop();
-  for (const line of lines) start(JSON.parse(line));
+  for (const line of lines) {
+    const request = JSON.parse(line);
+    if (request.ping === true) say({ pong: true });
+    else start(request);
+  }
 });
 function leave() {
   for (const child of running.values()) signalGroup(child, 'SIGKILL');

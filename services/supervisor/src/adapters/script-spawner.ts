@@ -1,5 +1,4 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { AppError } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
@@ -46,14 +45,27 @@ interface Helper {
   readonly child: ChildProcess;
   readonly scripts: Map<number, Waiting>;
   readonly gone: Promise<void>;
+  /** Pings since it last answered. */
+  unanswered: number;
 }
 
-/** @param deps.idleMs milliseconds after which the helper process is let go while there is nothing to do; @default 10000 */
-export function createScriptSpawner(deps: {
-  clock: Clock;
-  log?: Logger | undefined;
-  idleMs?: number;
-}): ScriptSpawner {
+/** So many pings without an answer, and the helper is told to go on, which does no harm to one that is only slow. */
+const wakeAfter = 3;
+/** So many, and it is killed: far more than a busy machine keeps it waiting. */
+const killAfter = 30;
+/** Milliseconds that the helper has to end by itself. */
+const stopMs = 2000;
+
+export interface ScriptSpawnerDeps {
+  readonly clock: Clock;
+  readonly log?: Logger | undefined;
+  /** Milliseconds after which the helper process is let go while there is nothing to do. @default 10000 */
+  readonly idleMs?: number;
+  /** Milliseconds between two pings while scripts run. @default 1000 */
+  readonly pingMs?: number | undefined;
+}
+
+export function createScriptSpawner(deps: ScriptSpawnerDeps): ScriptSpawner {
   const state: { helper: Helper | undefined; nextId: number; idle: AbortController | undefined } = {
     helper: undefined,
     nextId: 1,
@@ -78,7 +90,7 @@ export function createScriptSpawner(deps: {
   return {
     spawn: async (request) => {
       state.idle?.abort();
-      const helper = (state.helper ??= startHelper(deps.log, (ended) => {
+      const helper = (state.helper ??= startHelper(deps, (ended) => {
         if (state.helper === ended) state.helper = undefined;
       }));
       const id = state.nextId;
@@ -89,8 +101,7 @@ export function createScriptSpawner(deps: {
       state.idle?.abort();
       const { helper } = state;
       state.helper = undefined;
-      helper?.child.stdin?.end();
-      await helper?.gone;
+      if (helper !== undefined) await letGo(helper, deps.clock);
     },
   };
 }
@@ -120,7 +131,40 @@ async function start(
   }
 }
 
-function startHelper(log: Logger | undefined, onGone: (helper: Helper) => void): Helper {
+/** Ends the helper, also one that is stopped and hears nothing. */
+async function letGo(helper: Helper, clock: Clock): Promise<void> {
+  helper.child.stdin?.end();
+  const patience = new AbortController();
+  const kill = (): unknown => helper.child.kill('SIGKILL');
+  clock.sleep(stopMs, patience.signal).then(kill, () => undefined);
+  await helper.gone;
+  patience.abort();
+}
+
+/**
+ * Wakes a helper that a script has stopped, and kills one that does not answer all the same, since nothing would ever be
+ * started or end again. Counts pings and not time: this process may have been stopped itself.
+ */
+async function watch(helper: Helper, deps: ScriptSpawnerDeps): Promise<void> {
+  const ended = new AbortController();
+  void helper.gone.then(() => {
+    ended.abort();
+  });
+  while (!ended.signal.aborted) {
+    await deps.clock.sleep(deps.pingMs ?? 1000, ended.signal).catch(() => undefined);
+    if (helper.scripts.size === 0) continue;
+    if (helper.unanswered >= wakeAfter) helper.child.kill('SIGCONT');
+    if (helper.unanswered >= killAfter) {
+      deps.log?.error({ scripts: helper.scripts.size }, 'script helper does not answer: it is killed');
+      helper.child.kill('SIGKILL');
+      return;
+    }
+    helper.unanswered += 1;
+    helper.child.stdin?.write('{"ping":true}\n');
+  }
+}
+
+function startHelper(deps: ScriptSpawnerDeps, onGone: (helper: Helper) => void): Helper {
   // Detached: a Ctrl-C at the terminal is for the server, which then ends its scripts in order.
   const child = spawn(process.execPath, ['--max-semi-space-size=1', '--max-old-space-size=64', program], {
     stdio: ['pipe', 'pipe', 'inherit'],
@@ -128,16 +172,11 @@ function startHelper(log: Logger | undefined, onGone: (helper: Helper) => void):
     env: {},
   });
   const scripts = new Map<number, Waiting>();
-  const helper: Helper = { child, scripts, gone: once(child, 'close').then(() => undefined) };
-  readLines(child, (line) => {
-    settle(scripts, line);
-  });
-  // A write to a helper that has just died fails; its end is what counts.
-  child.stdin.on('error', () => undefined);
+  const helper: Helper = { child, scripts, gone: goneOf(child), unanswered: 0 };
   const lose = (): void => {
     onGone(helper);
     if (scripts.size === 0) return;
-    log?.error(
+    deps.log?.error(
       { scripts: scripts.size, code: child.exitCode, signal: child.signalCode },
       'script helper ended',
     );
@@ -148,9 +187,29 @@ function startHelper(log: Logger | undefined, onGone: (helper: Helper) => void):
     }
     scripts.clear();
   };
+  // Before the pipes are touched: a helper that could not be started has none where descriptors are short.
   child.once('error', lose);
   child.once('close', lose);
+  readLines(child, (line) => {
+    helper.unanswered = 0;
+    settle(scripts, line);
+  });
+  // A write to a helper that has just died fails; its end is what counts.
+  child.stdin?.on('error', () => undefined);
+  void watch(helper, deps);
   return helper;
+}
+
+/** Settles also for a helper that could not be started. */
+async function goneOf(child: ChildProcess): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  child.once('close', () => {
+    resolve();
+  });
+  child.once('error', () => {
+    if (child.pid === undefined) resolve();
+  });
+  return promise;
 }
 
 function readLines(child: ChildProcess, onLine: (line: string) => void): void {
