@@ -5,7 +5,14 @@ import { cpus } from 'node:os';
 import { join } from 'node:path';
 import autocannon from 'autocannon';
 import { createService, stateCounts, tokenOf } from '../e2e/support/service.ts';
-import { removeFolder, root, startServer, tempFolder, type Server } from '../e2e/support/server.ts';
+import {
+  removeFolder,
+  root,
+  serverFlags,
+  startServer,
+  tempFolder,
+  type Server,
+} from '../e2e/support/server.ts';
 import { waitFor } from '../e2e/support/wait.ts';
 import { line } from './statistics.ts';
 
@@ -66,7 +73,7 @@ async function benchReady(options: BenchOptions): Promise<void> {
   const idle: number[] = [];
   const commands = {
     npm: ['npm', 'start'],
-    node: [process.execPath, 'apps/standalone/bin/sluice-server.mjs'],
+    node: [process.execPath, ...serverFlags, 'apps/standalone/bin/sluice-server.mjs'],
   };
   for (let round = 0; round < options.repeat; round += 1) {
     viaNode.push(await timeToReady(commands.node));

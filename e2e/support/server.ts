@@ -7,6 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { waitFor } from './wait.ts';
 
 export const root = fileURLToPath(new URL('../..', import.meta.url));
+/** As `npm start` runs it. */
+export const serverFlags = ['--max-semi-space-size=2'];
 const serverBin = join(root, 'apps/standalone/bin/sluice-server.mjs');
 const cliBin = join(root, 'apps/cli/bin/sluice.mjs');
 
@@ -60,7 +62,11 @@ export async function startServer(options: {
   env?: Readonly<Record<string, string>>;
 }): Promise<Server> {
   const env = cleanEnv({ SLUICE_DATA: options.data, OSCAR_SERVICE_PORT: '0', ...options.env });
-  const child = spawn(process.execPath, [serverBin], { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [...serverFlags, serverBin], {
+    cwd: root,
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const output = collect(child);
   const ended = once(child, 'exit');
   const info = await waitFor('the server to answer', async () => {

@@ -63,7 +63,10 @@ const scenes: readonly Scene[] = [
 export async function runDemo(options: DemoOptions): Promise<number> {
   const data = await mkdtemp(join(tmpdir(), 'sluice-demo-'));
   const env = { ...options.env, SLUICE_DATA: data, OSCAR_SERVICE_PORT: '0', FORCE_COLOR: undefined };
-  const server = spawn(process.execPath, [serverBin], { env, stdio: ['ignore', 'ignore', 'pipe'] });
+  const server = spawn(process.execPath, ['--max-semi-space-size=2', serverBin], {
+    env,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
   let complaints = '';
   server.stderr.setEncoding('utf8').on('data', (text: string) => {
     complaints += text;

@@ -15,6 +15,7 @@ import type { ObjectIndex } from './folder-index.ts';
 import { mapLimited, type KeyLocks } from './folder-limits.ts';
 import { bucketExists, bucketPlace, type Roots } from './folder-place.ts';
 import { findTrash } from './folder-start.ts';
+import { inTempFolder } from './folder-temp.ts';
 import { emptyFolder } from './folder-tree.ts';
 
 export interface BucketDeps {
@@ -122,7 +123,7 @@ async function discardBucket(deps: BucketDeps, name: string): Promise<string> {
   const tags = await index.tags(name);
   await index.setTags(name, undefined);
   try {
-    await rename(join(roots.buckets, name), join(roots.temp, trash));
+    await inTempFolder(roots.temp, async () => rename(join(roots.buckets, name), join(roots.temp, trash)));
     directories.forget(roots.buckets, [name]);
     await syncRoot(deps);
   } catch (error) {

@@ -17,7 +17,7 @@ import { AppError, messageOf, systemCode } from '../errors/index.ts';
 import type { Clock } from '../lifecycle/index.ts';
 import { unlessCode, writeError } from './folder-errors.ts';
 import type { Roots } from './folder-place.ts';
-import { tempName } from './folder-temp.ts';
+import { inTempFolder, tempName } from './folder-temp.ts';
 
 /** Names of folders that are being deleted. */
 export const trashName = /^trash-[0-9a-f]{24}$/;
@@ -111,7 +111,7 @@ async function syncFolder(path: string): Promise<void> {
 
 async function makeClock(temp: string): Promise<void> {
   try {
-    await (await open(join(temp, clockName), 'a')).close();
+    await (await inTempFolder(temp, async () => open(join(temp, clockName), 'a'))).close();
   } catch (error) {
     throw writeError(error, `use the folder ${temp}`);
   }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { constants, type BigIntStats } from 'node:fs';
-import { open, unlink, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, unlink, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { AppError, isAppError, systemCode } from '../errors/index.ts';
@@ -31,6 +31,26 @@ export const tempName = /^put-[0-9a-f]{16}-\d+$/;
 
 const gatherBytes = 256 * 1024;
 
+/**
+ * Makes a file in the temporary folder, and the folder where a script or a cleaner has removed it: without it nothing could
+ * be stored before the next start.
+ * @throws AppError `unavailable` where the folder around it is gone too
+ */
+export async function inTempFolder<T>(root: string, make: () => Promise<T>): Promise<T> {
+  try {
+    return await make();
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error;
+  }
+  try {
+    await unlessCode(['EEXIST'], async () => mkdir(root, { mode: 0o700 }));
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error;
+    throw new AppError('unavailable', `The folder ${root} is gone.`, { cause: error });
+  }
+  return make();
+}
+
 /** @param root on the file system of the buckets; this process's alone */
 export function createTempFiles(root: string): TempFiles {
   const stamps = createStamps();
@@ -41,7 +61,9 @@ export function createTempFiles(root: string): TempFiles {
       count += 1;
       const path = join(root, `put-${series}-${count}`);
       const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants;
-      const handle = await open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW);
+      const handle = await inTempFolder(root, async () =>
+        open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW),
+      );
       try {
         await writeBody(handle, body, options);
         const stats = await stamps.settle(handle);

@@ -245,3 +245,24 @@ async function killedRound(root: string, round: number, enough: number): Promise
   const lines = text.split('\n').slice(0, -1);
   return new Map(lines.map((line) => line.split(' ') as [string, string]));
 }
+
+describe('a temporary folder that somebody removed', () => {
+  it('is made again for the next upload, deletion and look at the clock', async () => {
+    const { store, temp } = await open(await makeFolder());
+    await rm(temp, { recursive: true });
+    await store.put(bucket, 'k', Buffer.from('x'));
+    expect(await listKeys(store, bucket)).toEqual(['k']);
+    await rm(temp, { recursive: true });
+    expect(await store.now()).toBeGreaterThan(0);
+    await rm(temp, { recursive: true });
+    await store.deleteBucket(bucket);
+    expect(await store.getBucket(bucket)).toBeUndefined();
+  });
+
+  it('is missed where the folder around it is gone too', async () => {
+    const folders = await makeFolder();
+    const { store } = await open(folders);
+    await rm(folders, { recursive: true });
+    expect(await failureOf(store.now())).toMatchObject({ code: 'unavailable', retry: 'later' });
+  });
+});

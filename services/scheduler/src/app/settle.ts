@@ -116,7 +116,8 @@ export function changeFor(
   const base = { id: run.id, from: activeStates, attempt: run.attempt, message: step.message };
   if (step.kind === 'again') {
     const attempt = run.attempt + 1;
-    const delay = retryDelayMs(step.infraFailures + step.scriptFailures);
+    // By attempts too, since those that are lost before their script count as no failure: without a pause, all of them would be used up while a machine that is short of processes recovers.
+    const delay = retryDelayMs(Math.max(run.attempt, step.infraFailures + step.scriptFailures));
     const notBefore = delay === 0 ? undefined : now + delay;
     return {
       ...base,

@@ -175,6 +175,8 @@ function startHelper(deps: ScriptSpawnerDeps, onGone: (helper: Helper) => void):
   const helper: Helper = { child, scripts, gone: goneOf(child), unanswered: 0 };
   const lose = (): void => {
     onGone(helper);
+    // Another one takes its place: two must never live side by side.
+    child.kill('SIGKILL');
     if (scripts.size === 0) return;
     deps.log?.error(
       { scripts: scripts.size, code: child.exitCode, signal: child.signalCode },

@@ -42,16 +42,6 @@ test('a script that stops the helper stops neither itself nor the scripts after 
   expect(await (await next).ended).toEqual({ code: 3, signal: null });
 });
 
-test('a helper that is stopped again and again is lost in the end, and another one starts', async () => {
-  spawner = createScriptSpawner({ clock: systemClock, pingMs: 50 });
-  const { ended, pid } = await spawner.spawn(sh('sleep 0.3; while kill -STOP $PPID; do :; done'));
-  const lost = expect(ended).rejects.toMatchObject({ code: 'unavailable' });
-  await lost;
-  process.kill(-pid, 'SIGKILL');
-  const next = await spawner.spawn(sh('exit 3'));
-  expect(await next.ended).toEqual({ code: 3, signal: null });
-});
-
 test('a helper that answers is left alone however long its scripts run', async () => {
   spawner = createScriptSpawner({ clock: systemClock, pingMs: 50 });
   const { ended } = await spawner.spawn(sh('sleep 2; exit 4'));
