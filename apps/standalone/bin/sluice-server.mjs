@@ -8,6 +8,8 @@ if (process.argv.length > 2) {
   );
   process.exit(process.argv[2] === '--help' ? 0 : 2);
 }
-// Caches the stripped TypeScript: a second start is some 300 ms faster.
+// Caches the stripped TypeScript: the next start is some 300 ms faster and 20 MB smaller. Written soon after the start, since
+// otherwise only an orderly end would write it.
 module.enableCompileCache();
+setTimeout(() => module.flushCompileCache(), 3000).unref();
 await import('../src/main.ts');
