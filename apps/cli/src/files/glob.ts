@@ -23,7 +23,8 @@ export function globToRegExp(pattern: string): RegExp {
     index += length;
     depth += braces;
   }
-  return new RegExp(`^${source}$`, 'su');
+  // The brace that seemed to close one may have been in a set: `{[}]`.
+  return new RegExp(`^${source}${')'.repeat(depth)}$`, 'su');
 }
 
 interface Part {
@@ -62,8 +63,9 @@ function closes(rest: string): boolean {
 }
 
 function setSource(isNegated: boolean, members: string): string {
-  const inside = members.replaceAll(/[\\[\]^&~|]/g, String.raw`\$&`);
-  const safe = isValidSet(inside) ? inside : members.replaceAll(/[\\[\]^&~|-]/g, String.raw`\$&`);
+  // With the flag `u` nothing but syntax may be escaped: `\&` is an error.
+  const inside = members.replaceAll(/[\\[\]^]/g, String.raw`\$&`);
+  const safe = isValidSet(inside) ? inside : members.replaceAll(/[\\[\]^-]/g, String.raw`\$&`);
   if (safe === '') return escaped(isNegated ? '[!]' : '[]');
   return isNegated ? `[^/${safe}]` : `[${safe}]`;
 }
