@@ -28,7 +28,7 @@ describe('a glob', () => {
     expect(misses.filter((key) => matches(pattern, key))).toEqual([]);
   });
 
-  it.each(['[&&]', '[~~]', '[a&b-]', '[z-a]', '[|]', '[^^]', '{[}]', '{{a,[}]}'])('%s is a set of characters', (pattern) => {
+  it.each(['[&&]', '[~~]', '[a&b-]', '[z-a]', '[|]', '[^^]', '{[}]', '{{a,[}]}', '[^-&]', '[!-a]'])('%s is a set of characters', (pattern) => {
     expect(globToRegExp(pattern)).toBeInstanceOf(RegExp);
   });
 

@@ -67,7 +67,8 @@ function setSource(isNegated: boolean, members: string): string {
   const inside = members.replaceAll(/[\\[\]^]/g, String.raw`\$&`);
   const safe = isValidSet(inside) ? inside : members.replaceAll(/[\\[\]^-]/g, String.raw`\$&`);
   if (safe === '') return escaped(isNegated ? '[!]' : '[]');
-  return isNegated ? `[^/${safe}]` : `[${safe}]`;
+  // The slash stands apart, since beside a `-` it would make a range.
+  return isNegated ? `(?!/)[^${safe}]` : `[${safe}]`;
 }
 
 /** A range may be the wrong way round (`[z-a]`). */
