@@ -1,20 +1,21 @@
-import { exitCodes } from './exit-codes.ts';
+import { exitCodes, type ExitCode } from './exit-codes.ts';
 import { createIo } from './io.ts';
 import { Interrupted, runCli } from './run-cli.ts';
 
 /** The process's side of `runCli`: environment, streams, signals, exit code. */
 export async function main(): Promise<void> {
   const controller = new AbortController();
-  for (const [name, exitCode] of [
-    ['SIGINT', exitCodes.interrupted],
-    ['SIGTERM', exitCodes.terminated],
-  ] as const) {
-    process.on(name, () => {
-      // The second time at once: whatever the first did not end is stuck.
-      if (controller.signal.aborted) process.exit(exitCode);
-      controller.abort(new Interrupted(exitCode));
-    });
-  }
+  const stop = new Map([
+    ['SIGINT', () => interrupt(exitCodes.interrupted)],
+    ['SIGTERM', () => interrupt(exitCodes.terminated)],
+  ] as const);
+  const interrupt = (exitCode: ExitCode): void => {
+    // The second time the system ends us, at once: whatever the first did not end is stuck, and `process.exit` waits for a
+    // file that is being opened, such as a named pipe that nobody writes to.
+    for (const [name, handler] of stop) process.off(name, handler);
+    controller.abort(new Interrupted(exitCode));
+  };
+  for (const [name, handler] of stop) process.on(name, handler);
   for (const stream of [process.stdout, process.stderr]) {
     // The reader has gone; writes reject as well, and `runCli` ends quietly.
     stream.on('error', () => undefined);

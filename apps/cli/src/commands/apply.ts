@@ -75,7 +75,7 @@ async function load(
   files: readonly string[],
   options: ApplyOptions,
 ): Promise<{ services: readonly FdlService[]; warnings: readonly FdlProblem[] }> {
-  const fdls = await readFdlFiles(files, context.io.stdin);
+  const fdls = await readFdlFiles(files, { stdin: context.io.stdin, signal: context.signal });
   const warnings = fdls.flatMap((fdl) => fdl.warnings);
   const services = mergeFdls(fdls, options.cluster);
   if (services.length === 0) {

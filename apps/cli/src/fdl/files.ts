@@ -1,20 +1,24 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import type { Readable } from 'node:stream';
+import { closeSync, constants, createReadStream, fstatSync, openSync, readSync } from 'node:fs';
+import { addAbortSignal, type Readable } from 'node:stream';
 import { messageOf, systemCode } from '../cli-error.ts';
 import { maxFdlBytes, parseFdl, type Fdl, type ReadScript } from './parse.ts';
 import { FdlError, type FdlProblem } from './problem.ts';
 
+export interface FdlSource {
+  readonly stdin: Readable;
+  readonly signal: AbortSignal;
+}
+
 /**
  * Reads FDL files, `-` for standard input (its scripts are relative to the current folder).
- * @throws FdlError with the faults of all files
+ * @throws FdlError with the faults of all files; the signal's reason when it is aborted
  */
-export async function readFdlFiles(files: readonly string[], stdin: Readable): Promise<readonly Fdl[]> {
+export async function readFdlFiles(files: readonly string[], source: FdlSource): Promise<readonly Fdl[]> {
   const problems: FdlProblem[] = [];
   const fdls: Fdl[] = [];
   for (const file of files) {
     try {
-      fdls.push(await readFdlFile(file, stdin));
+      fdls.push(await readFdlFile(file, source));
     } catch (error) {
       if (!(error instanceof FdlError)) throw error;
       problems.push(...error.problems);
@@ -24,18 +28,19 @@ export async function readFdlFiles(files: readonly string[], stdin: Readable): P
   return fdls;
 }
 
-async function readFdlFile(file: string, stdin: Readable): Promise<Fdl> {
-  if (file === '-') return parseFdl('<stdin>', await readStream(stdin), readScriptFile);
+async function readFdlFile(file: string, { stdin, signal }: FdlSource): Promise<Fdl> {
   let bytes: Uint8Array;
   try {
-    bytes = await readFile(file);
+    bytes = await readStream(file === '-' ? stdin : createReadStream(file), signal);
   } catch (error) {
+    signal.throwIfAborted();
     throw new FdlError([{ file, line: 1, column: 1, path: '', message: reasonOf(error) }]);
   }
-  return parseFdl(file, bytes, readScriptFile);
+  return parseFdl(file === '-' ? '<stdin>' : file, bytes, readScriptFile);
 }
 
-async function readStream(stream: Readable): Promise<Uint8Array> {
+async function readStream(stream: Readable, signal: AbortSignal): Promise<Uint8Array> {
+  addAbortSignal(signal, stream);
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of stream as AsyncIterable<Uint8Array>) {
@@ -50,7 +55,8 @@ async function readStream(stream: Readable): Promise<Uint8Array> {
 const readScriptFile: ReadScript = (file, limit) => {
   let descriptor: number;
   try {
-    descriptor = openSync(file, 'r');
+    // A named pipe would be waited for, by the whole process.
+    descriptor = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
     return { problem: reasonOf(error) };
   }
