@@ -10,8 +10,10 @@ export interface SupervisorLimits {
   readonly outputFiles: number;
   /** Uploads of one run at the same time. @default 4 */
   readonly uploadConcurrency: number;
-  /** Tries of one upload, when others write to the same key or the store is away. @default 5 */
+  /** Tries of one upload while the store is away. @default 5 */
   readonly uploadTries: number;
+  /** Tries of one upload that another writer of the same key was quicker than: many runs may have one name for what they make. @default 30 */
+  readonly uploadConflicts: number;
   /** Files up to this size are held in memory and read once; larger ones are read twice, in pieces. @default 64 KiB */
   readonly smallFileBytes: number;
   /** Lines about single files (uploaded, skipped) that a log gets of each kind. @default 100 */
@@ -25,6 +27,7 @@ export const defaultLimits: SupervisorLimits = {
   outputFiles: 100_000,
   uploadConcurrency: 4,
   uploadTries: 5,
+  uploadConflicts: 30,
   smallFileBytes: 64 * 1024,
   fileLines: 100,
 };

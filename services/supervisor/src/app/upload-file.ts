@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, read, readSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { promisify } from 'node:util';
-import { isAppError } from '@sluice/shared/errors';
+import { isAppError, type AppError } from '@sluice/shared/errors';
 import type { ObjectHead, PutOptions } from '@sluice/shared/stores';
 import { AttemptStop, stopForStore } from '../domain/attempt-stop.ts';
 import type { UploadTask } from '../domain/outputs.ts';
@@ -15,6 +15,9 @@ import type { UploadDeps } from './upload-outputs.ts';
 const pieceBytes = 256 * 1024;
 /** Milliseconds before the second try; then twice as long each time. */
 const firstWaitMs = 100;
+/** Milliseconds that the wait after a lost race is shorter than; then twice as long each time, up to `maxConflictMs`. */
+const firstConflictMs = 10;
+const maxConflictMs = 1000;
 
 interface Content {
   readonly sha256: string;
@@ -80,26 +83,38 @@ async function hashLarge(fd: number, signal: AbortSignal): Promise<Content> {
 /** Tries until the object is there: others may write to the key meanwhile, and the store may be away for a moment. */
 async function store(deps: UploadDeps, task: UploadTask<OutputFile>, content: Content): Promise<ObjectHead> {
   const metadata = outputMetadata(deps.plan, deps.input, content.sha256);
-  const shown = printable(`${task.bucket}/${task.key}`);
-  for (let attempt = 1; ; attempt += 1) {
+  const what = `the output ${printable(`${task.bucket}/${task.key}`)} could not be stored`;
+  let failures = 0;
+  let conflicts = 0;
+  for (;;) {
     try {
       return await storeOnce(deps, task, content, metadata);
     } catch (error) {
-      const what = `the output ${shown} could not be stored`;
       if (deps.signal.aborted || !isAppError(error)) throw error;
-      const again = error.code === 'precondition_failed' || error.code === 'unavailable';
-      if (!again || attempt >= deps.limits.uploadTries) {
-        if (error.code !== 'precondition_failed') throw stopForStore(error, 'output_failed', what);
-        throw new AttemptStop('store_unavailable', `${what}: others keep writing to it`, {
-          retryable: true,
-          cause: error,
-        });
-      }
-      if (error.code === 'unavailable') {
-        await deps.clock.sleep(firstWaitMs * 2 ** (attempt - 1), deps.signal);
+      if (error.code === 'precondition_failed') {
+        conflicts += 1;
+        if (conflicts >= deps.limits.uploadConflicts) throw contested(what, error);
+        await deps.clock.sleep(conflictWait(deps.plan.run_id, conflicts), deps.signal);
+      } else {
+        failures += 1;
+        const again = error.code === 'unavailable' && failures < deps.limits.uploadTries;
+        if (!again) throw stopForStore(error, 'output_failed', what);
+        await deps.clock.sleep(firstWaitMs * 2 ** (failures - 1), deps.signal);
       }
     }
   }
+}
+
+function contested(what: string, cause: AppError): AttemptStop {
+  const message = `${what}: others keep writing to it`;
+  return new AttemptStop('store_unavailable', message, { retryable: true, cause });
+}
+
+/** Differs from run to run, so that those which wrote at the same time do not all meet again: each meeting has one winner. */
+function conflictWait(runId: string, conflicts: number): number {
+  const window = Math.min(firstConflictMs * 2 ** (conflicts - 1), maxConflictMs);
+  const spread = createHash('sha256').update(`${runId} ${conflicts}`).digest().readUInt32BE(0);
+  return Math.floor((spread / 2 ** 32) * window);
 }
 
 async function storeOnce(

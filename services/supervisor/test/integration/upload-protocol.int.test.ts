@@ -88,6 +88,16 @@ describe('in folders', () => {
     expect(await readAll(store.objects, 'photos', `${folder}/a`)).toBe('run');
   });
 
+  test('many runs that end at the same time with an output of one name: none has to be repeated', async () => {
+    const together = Date.now() / 1000 + 1.5;
+    const script = `sleep $(awk "BEGIN { d = ${together} - $(date +%s.%N); print (d > 0 ? d : 0) }"); ${write('x')}`;
+    const runs = Array.from({ length: 30 }, async () =>
+      harness.perform({ script, definition: definition() }),
+    );
+    const results = (await Promise.all(runs)).map(({ outcome }) => outcome.result);
+    expect(results).toEqual(results.map(() => 'succeeded'));
+  });
+
   test('nothing but the outputs is ever in the bucket', async () => {
     await harness.perform({ script: `${write('1')}; ${write('2', 'b')}`, definition: definition() });
     const { objects } = await store.objects.list('photos', { prefix: folder, limit: 100 });
@@ -98,7 +108,7 @@ describe('in folders', () => {
 describe('with a store that fails', () => {
   const memory = () => {
     const objects = createMemoryStore();
-    const own = createHarness(objects);
+    const own = createHarness(objects, { limits: { uploadConflicts: 6 } });
     return { objects, own };
   };
   const many = (count: number) =>
