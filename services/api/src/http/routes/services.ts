@@ -1,3 +1,4 @@
+import { AppError, isAppError } from '@sluice/shared/errors';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Type, type Static } from 'typebox';
 import { startBackfill } from '../../app/backfill.ts';
@@ -55,11 +56,7 @@ export function serviceRoutes(app: FastifyInstance, context: HttpContext): void 
     },
     handler: async (request, reply) => {
       const { name } = request.params as Static<typeof Name>;
-      const body = bodyOf(request);
-      const input =
-        body.byteLength === 0
-          ? { prefix: '', again: false }
-          : decodeGoJson(BackfillInput, body, { root: 'Backfill' });
+      const input = backfillInput(bodyOf(request));
       const id = await startBackfill(
         name,
         { ...input, traceparent: headerOf(request, 'traceparent') },
@@ -68,6 +65,17 @@ export function serviceRoutes(app: FastifyInstance, context: HttpContext): void 
       return reply.code(202).send({ backfill_id: id });
     },
   });
+}
+
+function backfillInput(body: Uint8Array): Static<typeof BackfillInput> {
+  if (body.byteLength === 0) return { prefix: '', again: false };
+  try {
+    return decodeGoJson(BackfillInput, body, { root: 'Backfill' });
+  } catch (error) {
+    if (!isAppError(error, 'invalid_input') || error.field !== undefined) throw error;
+    // Go's decoder says nothing of what is no object at all; Sluice's routes name a field.
+    throw new AppError('invalid_input', error.message, { field: 'body', cause: error });
+  }
 }
 
 function writeRoutes(app: FastifyInstance, context: HttpContext): void {
