@@ -3,6 +3,7 @@ import type {
   AttemptPlan,
   AttemptRef,
   AttemptReport,
+  RunnerPlan,
   ServiceDefinition,
 } from '@sluice/shared/contracts';
 
@@ -59,3 +60,28 @@ export type PerformAttempt = (
     readonly signal: AbortSignal;
   },
 ) => Promise<AttemptOutcome>;
+
+/**
+ * Something that can keep warm runners: processes of this machine, containers, pods. A runner performs the calls of one version
+ * of a service, one at a time, behind the HTTP routes of `contracts/runner.ts`.
+ */
+export interface RunnerHost {
+  /** `process`, `container`, `kubernetes`. */
+  readonly kind: string;
+  /** Runners at the same time over all services, at most. */
+  readonly limit: number;
+  /**
+   * Resolves when the runner takes calls. Starting an id twice is one runner. The reservation is the runner's until it has ended.
+   * @returns the base address of its routes
+   * @throws AppError with a sentence for people (`image not found`); verdict `later` where another try may do better
+   */
+  start(plan: RunnerPlan, reservation: Reservation): Promise<{ readonly url: string }>;
+  /** Takes no new call, lets the one in hand end within the time, then ends it. Unknown ids are ignored. */
+  stop(runnerId: string, drainMs: number): Promise<void>;
+  /** Runners there are now, for adoption after a restart. */
+  runners(): Promise<readonly { readonly runner_id: string; readonly url: string }[]>;
+  /** Exactly one listener: a runner that ended without being stopped (its container died, a call had to be killed with it). */
+  onExit(listener: (runnerId: string, reason: string) => void): void;
+  /** Ends all. */
+  close(drainMs: number): Promise<void>;
+}

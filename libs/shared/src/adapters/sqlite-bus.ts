@@ -1,4 +1,5 @@
 import type { Bus, OutgoingMessage } from '../bus/index.ts';
+import { createLiveListeners, type LiveListeners } from '../bus/live-listeners.ts';
 import { createMessageCodec, type MessageCodec } from '../bus/message-codec.ts';
 import { AppError } from '../errors/index.ts';
 import type { Clock } from '../lifecycle/index.ts';
@@ -74,6 +75,14 @@ export function createSqliteBus(options: SqliteBusOptions): Bus {
       refuseClosed();
       return consumers.workQueue(spec);
     },
+    hint: (hint) => {
+      refuseClosed();
+      parts.live.say({ ...hint, json: parts.codec.encodeHint(hint) });
+    },
+    listen: async (names, listener) => {
+      refuseClosed();
+      return parts.live.add(names, listener);
+    },
     deadLetters: parts.deadLetters,
     check: async () => {
       refuseClosed();
@@ -103,6 +112,7 @@ interface Parts {
   readonly limits: Required<BusLimits>;
   readonly checkRoom: (transaction: Transaction, channel: Channel, more: number) => void;
   readonly upkeep: Upkeep;
+  readonly live: LiveListeners;
 }
 
 function build(options: SqliteBusOptions): Parts & {
@@ -144,7 +154,8 @@ function build(options: SqliteBusOptions): Parts & {
   });
   const consumers = createConsumers({ channels, leases, clock, log, fetchFailed: upkeep.fetchFailed });
   upkeep.serve({ leases, consumers });
-  return { codec, channels, messages, limits, checkRoom, upkeep, consumers, leases, deadLetters };
+  const live = createLiveListeners(log);
+  return { codec, channels, messages, limits, checkRoom, upkeep, live, consumers, leases, deadLetters };
 }
 
 function roomChecker(channels: Channels, limits: Required<BusLimits>): Parts['checkRoom'] {
@@ -167,14 +178,20 @@ function full(channel: Channel, limits: Required<BusLimits>): AppError {
 }
 
 function publisher(parts: Parts, db: Database): (messages: readonly OutgoingMessage[]) => Promise<void> {
-  const { codec, channels, messages, limits, checkRoom, upkeep } = parts;
+  const { codec, channels, messages, limits, checkRoom, upkeep, live } = parts;
   return async (outgoing) => {
-    const rows = outgoing.flatMap((message) => {
-      const json = codec.encode(message);
+    const encoded = outgoing.map((message) => ({ ...message, json: codec.encode(message) }));
+    const rows = encoded.flatMap((message) =>
       // An event that nobody reads goes nowhere: a reader gets what is published after it first subscribed.
-      return channels.targets(message.name).map((channel) => ({ channel, message: { ...message, json } }));
-    });
-    if (rows.length === 0) return;
+      channels.targets(message.name).map((channel) => ({ channel, message })),
+    );
+    const say = (): void => {
+      for (const message of encoded) live.say(message);
+    };
+    if (rows.length === 0) {
+      say();
+      return;
+    }
     const perChannel = Map.groupBy(rows, (row) => row.channel);
     // Again in the transaction; here a full stream costs nobody else anything.
     for (const channel of perChannel.keys()) {
@@ -185,5 +202,6 @@ function publisher(parts: Parts, db: Database): (messages: readonly OutgoingMess
       for (const { channel, message } of rows) messages.insert(transaction, channel, message);
     });
     for (const channel of perChannel.keys()) upkeep.published(channel);
+    say();
   };
 }

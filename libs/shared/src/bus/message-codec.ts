@@ -1,8 +1,15 @@
 import type { TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
-import { catalogue, type MessageContract, type MessageName } from '../contracts/index.ts';
+import {
+  catalogue,
+  hints,
+  type HintContract,
+  type HintName,
+  type MessageContract,
+  type MessageName,
+} from '../contracts/index.ts';
 import { AppError, messageOf } from '../errors/index.ts';
-import type { OutgoingMessage } from './port.ts';
+import type { OutgoingHint, OutgoingMessage } from './port.ts';
 
 /** Bytes of a payload's JSON, at most: what a NATS server takes by default. */
 const maxPayloadBytes = 1024 * 1024;
@@ -15,6 +22,8 @@ export interface MessageCodec {
    * @throws AppError `invalid_input` with the field at fault, `too_large`
    */
   encode(message: OutgoingMessage): string;
+  /** The JSON of a hint's payload, held to the same rules. */
+  encodeHint(hint: OutgoingHint): string;
   /**
    * The payload behind a stored JSON. Unknown fields pass: a newer writer may have added them.
    * @throws AppError `unprocessable` with a sentence for the dead letter
@@ -29,24 +38,22 @@ interface Check {
 }
 
 export function createMessageCodec(): MessageCodec {
-  const strict = lazily((name) => Compile(closed(catalogue[name].schema)));
-  const open = lazily((name) => Compile(catalogue[name].schema));
+  const strict = lazily((name: MessageName) => Compile(closed(catalogue[name].schema)));
+  const open = lazily((name: MessageName) => Compile(catalogue[name].schema));
+  const strictHint = lazily((name: HintName) => Compile(closed(hints[name].schema)));
   return {
     encode: (message) => {
       checkEnvelope(message);
-      const check = strict(message.name);
-      if (!check.Check(message.payload)) {
-        const { path, problem } = firstFault(check, message.payload);
-        throw new AppError(
-          'invalid_input',
-          `The payload of ${message.name} breaks its contract: ${path} ${problem}.`,
-          {
-            field: path,
-            details: { id: message.id, name: message.name },
-          },
-        );
-      }
+      checkPayload(strict(message.name), message);
       return toJson(message);
+    },
+    encodeHint: (hint) => {
+      const contract: HintContract | undefined = Object.hasOwn(hints, hint.name)
+        ? hints[hint.name]
+        : undefined;
+      checkAddress(contract, hint);
+      checkPayload(strictHint(hint.name), hint);
+      return toJson(hint);
     },
     decode: (name, json) => {
       const payload = fromJson(json);
@@ -61,8 +68,25 @@ export function createMessageCodec(): MessageCodec {
   };
 }
 
-function lazily(compile: (name: MessageName) => Check): (name: MessageName) => Check {
-  const known = new Map<MessageName, Check>();
+/** A message of either kind, as far as its payload and its address go. */
+interface Outgoing {
+  readonly id?: string;
+  readonly name: string;
+  readonly key?: string;
+  readonly payload: unknown;
+}
+
+function checkPayload(check: Check, { id, name, payload }: Outgoing): void {
+  if (check.Check(payload)) return;
+  const { path, problem } = firstFault(check, payload);
+  throw new AppError('invalid_input', `The payload of ${name} breaks its contract: ${path} ${problem}.`, {
+    field: path,
+    details: { id, name },
+  });
+}
+
+function lazily<N>(compile: (name: N) => Check): (name: N) => Check {
+  const known = new Map<N, Check>();
   return (name) => {
     const check = known.get(name) ?? compile(name);
     known.set(name, check);
@@ -74,11 +98,15 @@ function checkEnvelope(message: OutgoingMessage): void {
   const contract: MessageContract | undefined = Object.hasOwn(catalogue, message.name)
     ? catalogue[message.name]
     : undefined;
-  if (contract === undefined) {
-    throw new AppError('invalid_input', `There is no message named ${message.name}.`, { field: 'name' });
-  }
+  checkAddress(contract, message);
   if (message.id.length === 0 || message.id.length > maxIdLength) {
     throw new AppError('invalid_input', `A message id has 1 to ${maxIdLength} characters.`, { field: 'id' });
+  }
+}
+
+function checkAddress(contract: { readonly keyed: boolean } | undefined, message: Outgoing): void {
+  if (contract === undefined) {
+    throw new AppError('invalid_input', `There is no message named ${message.name}.`, { field: 'name' });
   }
   if (contract.keyed !== (message.key !== undefined)) {
     const rule = contract.keyed ? 'needs a key' : 'has no key';
@@ -87,7 +115,7 @@ function checkEnvelope(message: OutgoingMessage): void {
   if (message.key === '') throw new AppError('invalid_input', 'A key is not empty.', { field: 'key' });
 }
 
-function toJson(message: OutgoingMessage): string {
+function toJson(message: Outgoing): string {
   const json: string | undefined = JSON.stringify(message.payload);
   if (json === undefined) {
     throw new AppError('invalid_input', `The payload of ${message.name} is not JSON.`, { field: 'payload' });

@@ -1,4 +1,4 @@
-import type { MessageName } from '../contracts/index.ts';
+import type { HintName, MessageName } from '../contracts/index.ts';
 
 /** A message on its way out. */
 export interface OutgoingMessage {
@@ -124,6 +124,23 @@ export interface DeadLetters {
   count(): Promise<number>;
 }
 
+/** A hint on its way out: see `hints` of the contracts. */
+export interface OutgoingHint {
+  readonly name: HintName;
+  /** Bounded key of a keyed hint: the service's name. */
+  readonly key?: string;
+  readonly payload: unknown;
+}
+
+/** Something that was said while somebody listened. `payload` has been checked against its contract. */
+export interface LiveMessage {
+  /** Of an event; a hint has none. */
+  readonly id: string | undefined;
+  readonly name: MessageName | HintName;
+  readonly key: string | undefined;
+  readonly payload: unknown;
+}
+
 /** Commands and events between components. All promises may reject with `AppError` `unavailable`. */
 export interface Bus {
   /**
@@ -134,6 +151,20 @@ export interface Bus {
   publish(messages: readonly OutgoingMessage[]): Promise<void>;
   subscribe(spec: ConsumerSpec, handler: MessageHandler): Promise<Subscription>;
   workQueue(spec: Omit<ConsumerSpec, 'names'> & { name: MessageName }): Promise<WorkQueue>;
+  /**
+   * Says a hint to whoever listens now; nothing is stored, and while the bus is away it is lost.
+   * @throws AppError `invalid_input` for a payload that breaks its contract
+   */
+  hint(hint: OutgoingHint): void;
+  /**
+   * Calls back for hints, and for events after they are stored, from now on: what is said while the connection is away is
+   * missed. Every listener gets everything. Listeners must not throw and should be quick.
+   * @throws AppError `invalid_input` for the name of a command
+   */
+  listen(
+    names: readonly (MessageName | HintName)[],
+    listener: (message: LiveMessage) => void,
+  ): Promise<{ stop(): Promise<void> }>;
   readonly deadLetters: DeadLetters;
   /** Rejects when the bus can't be used now. */
   check(): Promise<void>;

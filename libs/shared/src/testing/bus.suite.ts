@@ -9,6 +9,7 @@ import {
   recorder,
   startMessage,
 } from './bus-harness.ts';
+import { describeBusLive } from './bus-live.suite.ts';
 import { describeBusReliability } from './bus-reliability.suite.ts';
 import { describeDeadLetters } from './dead-letters.suite.ts';
 import { eventually } from './eventually.ts';
@@ -213,5 +214,6 @@ export function describeBus(name: string, make: MakeBus): void {
     });
   });
   describeBusReliability(name, make);
+  describeBusLive(name, make);
   describeDeadLetters(name, make);
 }

@@ -1,0 +1,100 @@
+import { Type, type Static, type TSchema } from 'typebox';
+import { subjectToken } from './subject.ts';
+
+/** How much of a service's warm runners is asked for by one api process, said whenever it changes and again every few seconds. */
+export const RunnerDemand = Type.Object({
+  service: Type.String(),
+  service_uid: Type.String(),
+  /** Which api process asks; demands of several add up. */
+  caller: Type.String(),
+  /** Calls that wait for a runner. */
+  waiting: Type.Integer({ minimum: 0 }),
+  /** Calls that a runner is working on. */
+  active: Type.Integer({ minimum: 0 }),
+});
+export type RunnerDemand = Static<typeof RunnerDemand>;
+
+/** One warm process, container or pod that performs calls of one service, one at a time. */
+export const RunnerEntry = Type.Object({
+  id: Type.String(),
+  /** `ended` stays for a while, so that its log can be read. */
+  state: Type.Union([
+    Type.Literal('starting'),
+    Type.Literal('ready'),
+    Type.Literal('draining'),
+    Type.Literal('ended'),
+  ]),
+  /** Base address of its routes (`runner.ts`), without a slash at its end; present while they answer. Its token is `runnerToken(key, id)`. */
+  url: Type.Optional(Type.String()),
+  service_version: Type.Integer(),
+});
+export type RunnerEntry = Static<typeof RunnerEntry>;
+
+/** All there is to know of one service's runners, said whenever it changes and again every few seconds. */
+export const RunnerState = Type.Object({
+  service: Type.String(),
+  service_uid: Type.String(),
+  /** In OSCAR's words (OSCAR §1.6). `ready` also where none runs because none is wanted: the next call starts one. */
+  state: Type.Union([
+    Type.Literal('pending'),
+    Type.Literal('ready'),
+    Type.Literal('degraded'),
+    Type.Literal('failed'),
+    Type.Literal('stopped'),
+  ]),
+  /** A sentence for people: why runners fail to start. */
+  reason: Type.String(),
+  /** How many runners the scheduler wants there to be now. */
+  desired: Type.Integer({ minimum: 0 }),
+  /** How many there may be at most: calls past it wait. */
+  limit: Type.Integer({ minimum: 0 }),
+  runners: Type.Array(RunnerEntry),
+  /** Epoch milliseconds of the last change of `state`. */
+  since: Type.Number(),
+});
+export type RunnerState = Static<typeof RunnerState>;
+
+/** Asks the scheduler to say the state of all runners now. */
+export const RunnerAsk = Type.Object({ caller: Type.String() });
+export type RunnerAsk = Static<typeof RunnerAsk>;
+
+export interface HintContract {
+  readonly schema: TSchema;
+  /** The component that says it. */
+  readonly owner: 'api' | 'scheduler';
+  readonly keyed: boolean;
+  readonly summary: string;
+}
+
+/**
+ * Messages that are never stored: whoever listens at that moment gets them, in no promised order, perhaps not at all. Each is
+ * therefore complete in itself and said again every few seconds; nothing that must not be lost is a hint.
+ */
+export const hints = {
+  'runners.demand': {
+    schema: RunnerDemand,
+    owner: 'api',
+    keyed: true,
+    summary: 'How many calls wait for a runner or have one.',
+  },
+  'runners.state': {
+    schema: RunnerState,
+    owner: 'scheduler',
+    keyed: true,
+    summary: 'The warm runners of a service.',
+  },
+  'runners.ask': {
+    schema: RunnerAsk,
+    owner: 'api',
+    keyed: false,
+    summary: 'Say the state of all runners now.',
+  },
+} as const satisfies Record<string, HintContract>;
+
+export type HintName = keyof typeof hints;
+
+/** The subject of a hint: `<ns>.hint.v1.<name>[.<key>]`. */
+export function hintSubject(namespace: string, name: HintName, key?: string): string {
+  const base = `${subjectToken(namespace)}.hint.v1.${name}`;
+  return key === undefined ? base : `${base}.${subjectToken(key)}`;
+}
