@@ -87,13 +87,7 @@ function openFolder(path: string, name: string): Dir | undefined {
   } catch (error) {
     const code = systemCode(error);
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-    throw new AttemptStop(
-      'output_failed',
-      `the output folder "${name}" cannot be read (${code ?? 'unknown'})`,
-      {
-        cause: error,
-      },
-    );
+    throw unreadable(`the output folder "${name}"`, error);
   }
 }
 
@@ -156,12 +150,19 @@ function skippedOpen(error: unknown, file: OutputFile): OpenedOutput {
     case 'ENOTDIR':
       return { kind: 'skipped', reason: 'it is no longer inside the output folder' };
     default:
-      throw new AttemptStop(
-        'output_failed',
-        `the output "${file.name}" cannot be read (${systemCode(error) ?? 'unknown'})`,
-        { cause: error },
-      );
+      throw unreadable(`the output "${file.name}"`, error);
   }
+}
+
+/** What the machine is short of at this moment; another attempt may find more. */
+const shortages: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EIO']);
+
+function unreadable(what: string, error: unknown): AttemptStop {
+  const code = systemCode(error) ?? 'unknown';
+  return new AttemptStop('output_failed', `${what} cannot be read (${code})`, {
+    cause: error,
+    retryable: shortages.has(code),
+  });
 }
 
 /**

@@ -11,6 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { removeTree } from '../../src/files/remove-tree.ts';
 import { createScriptCache } from '../../src/files/script-cache.ts';
@@ -124,4 +125,21 @@ describe('the script cache', () => {
     expect(existsSync(second)).toBe(false);
     expect(readdirSync(join(dir, 'scripts'))).toHaveLength(3);
   });
+});
+
+test('outputs that cannot be read for want of descriptors may be read by another attempt', () => {
+  mkdirSync(join(dir, 'out'));
+  writeFileSync(join(dir, 'out/result'), 'x');
+  const program = fileURLToPath(new URL('short-of-descriptors.ts', import.meta.url));
+  const printed = execFileSync('/bin/bash', [
+    '-c',
+    'ulimit -n 60; exec "$0" "$@"',
+    process.execPath,
+    program,
+    join(dir, 'out'),
+  ]);
+  expect(JSON.parse(printed.toString())).toEqual([
+    { code: 'output_failed', retryable: true, text: 'the output folder "" cannot be read (EMFILE)' },
+    { code: 'output_failed', retryable: true, text: 'the output "result" cannot be read (EMFILE)' },
+  ]);
 });
