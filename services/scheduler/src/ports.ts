@@ -64,6 +64,7 @@ export type PerformAttempt = (
 /**
  * Something that can keep warm runners: processes of this machine, containers, pods. A runner performs the calls of one version
  * of a service, one at a time, behind the HTTP routes of `contracts/runner.ts`.
+ * @public
  */
 export interface RunnerHost {
   /** `process`, `container`, `kubernetes`. */
