@@ -9,6 +9,7 @@ import {
   type ObjectStore,
   type RunLedger,
   type RunLogs,
+  type Settings,
 } from '@sluice/shared/stores';
 import type { Logger, Registry } from '@sluice/shared/telemetry';
 import { createAuthenticate } from './app/authenticate.ts';
@@ -29,6 +30,7 @@ export interface ApiDeps {
   readonly ledger: RunLedger;
   readonly objects: ObjectStore;
   readonly logs: RunLogs;
+  readonly settings: Settings;
   readonly bus: Bus;
   readonly presigner: UrlVerifier;
   readonly capabilities: Capabilities;

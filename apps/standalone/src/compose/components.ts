@@ -92,7 +92,7 @@ function composeStorageEvents({ config, stores, objects, clock, log, metrics }: 
 
 function composeApi(deps: ComponentsDeps, slots: () => number): Api {
   const { config, stores, objects, execution, choices, clock, log, metrics } = deps;
-  const { bus, ledger, definitions, logs } = stores;
+  const { bus, ledger, definitions, logs, settings } = stores;
   return createApi({
     config: apiConfig(config, { adminPassword: deps.adminPassword, version, arch: process.arch }),
     bus,
@@ -100,6 +100,7 @@ function composeApi(deps: ComponentsDeps, slots: () => number): Api {
     definitions,
     objects: objects.objects,
     logs,
+    settings,
     presigner: objects.presigner,
     clock,
     log,

@@ -4,12 +4,13 @@ import {
   createSqliteBus,
   createSqliteDefinitionStore,
   createSqliteRunLedger,
+  createSqliteSettings,
   type Database,
 } from '@sluice/shared/adapters';
 import type { Bus } from '@sluice/shared/bus';
 import { runChangedMessage, runStartMessage } from '@sluice/shared/contracts';
 import type { Clock } from '@sluice/shared/lifecycle';
-import type { DefinitionStore, RunLedger, RunLogs } from '@sluice/shared/stores';
+import type { DefinitionStore, RunLedger, RunLogs, Settings } from '@sluice/shared/stores';
 import type { Logger } from '@sluice/shared/telemetry';
 import type { DataFolder } from '../data-folder.ts';
 import type { StandaloneConfig } from '../variables.ts';
@@ -30,6 +31,7 @@ export interface StoresParts {
   readonly definitions: DefinitionStore;
   readonly ledger: RunLedger;
   readonly logs: RunLogs;
+  readonly settings: Settings;
 }
 
 export function composeStores({ config, folder, database: db, clock, log }: StoresDeps): StoresParts {
@@ -44,6 +46,7 @@ export function composeStores({ config, folder, database: db, clock, log }: Stor
       eventsFor: (run) => [runChangedMessage(run, clock.now())],
       startMessage: (run) => runStartMessage(run),
     }),
+    settings: createSqliteSettings(db),
     logs: createFolderRunLogs({ root: folder.logs, clock, maxBytes: config.SLUICE_LOG_LIMIT }),
   };
 }

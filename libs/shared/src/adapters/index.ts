@@ -2,6 +2,7 @@ export { createSqliteBus, type BusLimits, type SqliteBusOptions } from './sqlite
 export { openDatabase, type Database, type DatabaseOptions } from './sqlite-database.ts';
 export { createSqliteDefinitionStore, type SqliteDefinitionStoreOptions } from './sqlite-definition-store.ts';
 export { createSqliteRunLedger, type SqliteRunLedgerOptions } from './sqlite-run-ledger.ts';
+export { createSqliteSettings } from './sqlite-settings.ts';
 export { createSqliteObjectIndex } from './folder-index-sqlite.ts';
 export {
   createFolderObjectStore,

@@ -145,8 +145,16 @@ const runs = `
   ) STRICT;
 `;
 
+/** What the administrator sets at run time. */
+const settings = `
+  CREATE TABLE settings (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID;
+`;
+
 /**
  * Numbered steps of the schema: step n brings a database of version n-1 (`PRAGMA user_version`) to n.
  * A step that was released is never changed; add one.
  */
-export const migrations: readonly string[] = [`${bus}${definitions}${runs}`];
+export const migrations: readonly string[] = [`${bus}${definitions}${runs}`, settings];

@@ -2,6 +2,7 @@ export * from './attempt.ts';
 export * from './catalogue.ts';
 export * from './hints.ts';
 export * from './identity.ts';
+export * from './image.ts';
 export * from './messages.ts';
 export * from './quantity.ts';
 export * from './run-messages.ts';

@@ -3,3 +3,4 @@ export * from './object-key.ts';
 export * from './object-store.ts';
 export * from './run-ledger.ts';
 export * from './run-logs.ts';
+export * from './settings.ts';

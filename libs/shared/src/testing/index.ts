@@ -7,3 +7,4 @@ export * from './run-ledger-harness.ts';
 export * from './run-ledger.suite.ts';
 export * from './object-store.suite.ts';
 export * from './run-logs.suite.ts';
+export * from './settings.suite.ts';

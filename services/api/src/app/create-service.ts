@@ -1,6 +1,7 @@
 import { AppError, isAppError } from '@sluice/shared/errors';
 import { separateSecrets } from '../domain/service-secrets.ts';
 import { foldersOf } from '../domain/storage-path.ts';
+import { refuseImage } from './image-policy.ts';
 import { ensureBuckets, newFloors, prepareService, type ServiceContext } from './service-context.ts';
 
 /**
@@ -10,6 +11,7 @@ import { ensureBuckets, newFloors, prepareService, type ServiceContext } from '.
  */
 export async function createService(body: Uint8Array, context: ServiceContext): Promise<readonly string[]> {
   const { definition, warnings } = prepareService(body, context);
+  await refuseImage(definition.image, context.settings);
   if ((await context.definitions.get(definition.name)) !== undefined) throw taken();
   await ensureBuckets(definition, foldersOf(definition), context);
   const separated = separateSecrets(definition, context.random.hex(32), undefined);

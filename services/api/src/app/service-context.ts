@@ -1,6 +1,6 @@
 import type { ServiceDefinition } from '@sluice/shared/contracts';
 import { isAppError } from '@sluice/shared/errors';
-import type { BucketPath, DefinitionStore, Floor, ObjectStore } from '@sluice/shared/stores';
+import type { BucketPath, DefinitionStore, Floor, ObjectStore, Settings } from '@sluice/shared/stores';
 import type { Logger } from '@sluice/shared/telemetry';
 import { bucketTags } from '../domain/bucket-wire.ts';
 import { faultText } from '../domain/faults.ts';
@@ -17,6 +17,7 @@ import type { Directory } from './directory.ts';
 export interface ServiceContext {
   readonly definitions: DefinitionStore;
   readonly objects: ObjectStore;
+  readonly settings: Settings;
   readonly directory: Directory;
   readonly capabilities: Capabilities;
   readonly random: Random;

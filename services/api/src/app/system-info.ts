@@ -44,7 +44,10 @@ export const SystemConfig = Type.Object({
 });
 
 /** What the administrator sees; what this installation does not have is `false`, empty or an empty list. */
-export function systemConfig(config: ApiConfig): Static<typeof SystemConfig> {
+export function systemConfig(
+  config: ApiConfig,
+  allowedImages: readonly string[],
+): Static<typeof SystemConfig> {
   return {
     config: {
       name: config.name,
@@ -66,6 +69,6 @@ export function systemConfig(config: ApiConfig): Static<typeof SystemConfig> {
       secret_key: config.minio.secretKey?.reveal() ?? '',
       region: config.minio.region,
     },
-    allowed_image_repositories: [],
+    allowed_image_repositories: [...allowedImages],
   };
 }

@@ -3,6 +3,7 @@ import { AppError, isAppError } from '@sluice/shared/errors';
 import type { StoredDefinition } from '@sluice/shared/stores';
 import { separateSecrets } from '../domain/service-secrets.ts';
 import { foldersOf } from '../domain/storage-path.ts';
+import { refuseImage } from './image-policy.ts';
 import { ensureBuckets, newFloors, prepareService, type ServiceContext } from './service-context.ts';
 
 /** Two writers at once: the second tries again on top of the first. */
@@ -21,6 +22,7 @@ export async function updateService(
   for (let attempt = 1; ; attempt += 1) {
     const current = await context.definitions.get(definition.name);
     if (current === undefined) return undefined;
+    if (attempt === 1) await refuseImage(definition.image, context.settings);
     try {
       const stored = await storeNext(definition, current, context);
       context.log.info({ service: definition.name, version: stored.version }, 'service updated');

@@ -5,6 +5,7 @@ export type Principal =
 
 export type Action =
   | 'system.read'
+  | 'system.write'
   | 'services.read'
   | 'services.write'
   | 'services.backfill'

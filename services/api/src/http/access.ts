@@ -2,6 +2,7 @@ import { AppError } from '@sluice/shared/errors';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Authenticate } from '../app/authenticate.ts';
 import { can, type Principal } from '../domain/policy.ts';
+import { sendJsonText } from './replies.ts';
 import './types.ts';
 
 /**
@@ -56,6 +57,12 @@ function refuseLogin(request: FastifyRequest, reply: FastifyReply): void {
   void reply.header('www-authenticate', 'Basic realm="Authorization Required"');
   if (request.routeOptions.config.wire === 'sluice') {
     void reply.send(new AppError('unauthenticated', 'The request carries no valid credentials.'));
+    return;
+  }
+  const { access } = request.routeOptions.config;
+  const refusal = typeof access === 'object' ? access.bearerRefusal : undefined;
+  if (refusal !== undefined && request.headers.authorization?.startsWith('Bearer ') === true) {
+    void sendJsonText(reply.code(401), refusal);
     return;
   }
   void reply.code(401).send();

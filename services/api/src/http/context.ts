@@ -1,5 +1,5 @@
 import type { Bus } from '@sluice/shared/bus';
-import type { DefinitionStore, ObjectStore, RunLedger, RunLogs } from '@sluice/shared/stores';
+import type { DefinitionStore, ObjectStore, RunLedger, RunLogs, Settings } from '@sluice/shared/stores';
 import type { Logger, Registry } from '@sluice/shared/telemetry';
 import type { Authenticate } from '../app/authenticate.ts';
 import type { Buckets } from '../app/buckets.ts';
@@ -21,6 +21,7 @@ export interface HttpContext {
   readonly ledger: RunLedger;
   readonly objects: ObjectStore;
   readonly logs: RunLogs;
+  readonly settings: Settings;
   readonly bus: Bus;
   readonly buckets: Buckets;
   readonly jobs: Jobs;

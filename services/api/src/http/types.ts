@@ -10,7 +10,12 @@ export type Access =
   | 'none'
   /** The token of the service that the path names (OSCAR §3.3): a bare 401 without it. */
   | 'job'
-  | { readonly schemes: readonly Scheme[]; readonly action: Action };
+  | {
+      readonly schemes: readonly Scheme[];
+      readonly action: Action;
+      /** Body of the 401 for a bearer token; none by default. */
+      readonly bearerRefusal?: '""';
+    };
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -26,7 +31,7 @@ declare module 'fastify' {
 }
 
 /** OSCAR's system auth (OSCAR §3.1). */
-export function admin(action: Action): Access {
+export function admin(action: Action): Exclude<Access, string> {
   return { schemes: ['basic'], action };
 }
 

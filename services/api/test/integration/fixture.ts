@@ -13,6 +13,7 @@ import {
   createSqliteDefinitionStore,
   createSqliteObjectIndex,
   createSqliteRunLedger,
+  createSqliteSettings,
   openDatabase,
 } from '@sluice/shared/adapters';
 import type { Bus } from '@sluice/shared/bus';
@@ -105,6 +106,7 @@ export async function startFixture(
     ledger,
     objects,
     logs,
+    settings: createSqliteSettings(db),
     bus,
     presigner,
     capabilities: {
