@@ -37,6 +37,7 @@ interface Opened {
   readonly stores: StoresParts;
   readonly objects: ObjectsParts;
   readonly execution: ExecutionParts;
+  readonly runnerKey: Secret;
 }
 
 /**
@@ -91,6 +92,7 @@ async function open(
   const database = openDatabase({ path: folder.database, clock, log });
   try {
     const instance = (await keepSecret(join(folder.root, 'instance-id'), 12)).secret.reveal();
+    const runnerKey = (await keepSecret(join(folder.root, 'runner-key'), 32)).secret;
     const stores = composeStores({ ...deps, database });
     const objects = await composeObjects({ ...deps, database, baseUrl });
     const execution = await composeExecution({
@@ -100,7 +102,7 @@ async function open(
       logs: stores.logs,
       metrics,
     });
-    return { database, stores, objects, execution };
+    return { database, stores, objects, execution, runnerKey };
   } catch (error) {
     await database.close();
     throw error;

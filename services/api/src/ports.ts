@@ -1,4 +1,5 @@
-import type { ServiceDefinition } from '@sluice/shared/contracts';
+import type { Readable } from 'node:stream';
+import type { RunnerCall, RunnerLogEntry, RunnerResult, ServiceDefinition } from '@sluice/shared/contracts';
 import type { Fault } from './domain/faults.ts';
 
 /** Checks presigned URLs; `createPresigner` of `@sluice/shared/adapters` is one. */
@@ -37,4 +38,48 @@ export interface Random {
   hex(bytes: number): string;
   /** A random UUID (version 4). */
   uuid(): string;
+}
+
+/** A runner as far as it is needed to speak to it. */
+export interface RunnerAddress {
+  readonly id: string;
+  readonly url: string;
+}
+
+/** What a runner made of a call. */
+export type RunnerReply =
+  /** The call was performed; `body` comes from the runner as it is read, and is to be read or destroyed. */
+  | {
+      readonly kind: 'answered';
+      readonly result: RunnerResult;
+      readonly retryAfterSeconds: number | undefined;
+      /** Bytes of the body where the runner says so. */
+      readonly length: number | undefined;
+      readonly body: Readable;
+    }
+  /** Nothing of the call was started: it may go to another runner. */
+  | {
+      readonly kind: 'refused';
+      readonly why: 'busy' | 'draining' | 'unreachable' | 'denied';
+      readonly message: string;
+    }
+  /** Nobody knows what was done: the call is never sent again. */
+  | { readonly kind: 'lost'; readonly message: string };
+
+/** Speaks to runners (`contracts/runner.ts`). */
+export interface RunnerClient {
+  /** Sends a call and resolves with the head of the answer. Rejects only with the signal's reason. */
+  invoke(request: {
+    readonly runner: RunnerAddress;
+    readonly call: RunnerCall;
+    readonly body: Uint8Array;
+    readonly signal: AbortSignal;
+  }): Promise<RunnerReply>;
+  /**
+   * The last lines that a runner's scripts printed, oldest first.
+   * @throws AppError `unavailable`
+   */
+  logs(runner: RunnerAddress, tail: number, signal: AbortSignal): Promise<readonly RunnerLogEntry[]>;
+  /** Breaks off what is under way. */
+  close(): Promise<void>;
 }

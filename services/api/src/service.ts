@@ -1,6 +1,7 @@
 import type { Server } from 'node:http';
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { Bus } from '@sluice/shared/bus';
+import type { Secret } from '@sluice/shared/config';
 import { AppError, systemCode } from '@sluice/shared/errors';
 import type { Clock, Component } from '@sluice/shared/lifecycle';
 import {
@@ -12,8 +13,10 @@ import {
   type Settings,
 } from '@sluice/shared/stores';
 import type { Logger, Registry } from '@sluice/shared/telemetry';
+import { createRunnerClient } from './adapters/runner-client.ts';
 import { createAuthenticate } from './app/authenticate.ts';
 import { createBuckets } from './app/buckets.ts';
+import { createKnownRunners } from './app/calls/known-runners.ts';
 import { createDirectory } from './app/directory.ts';
 import { createJobs } from './app/jobs.ts';
 import { createRuns } from './app/runs.ts';
@@ -34,6 +37,8 @@ export interface ApiDeps {
   readonly bus: Bus;
   readonly presigner: UrlVerifier;
   readonly capabilities: Capabilities;
+  /** Secret that the tokens of runners are made from (`runnerToken`). */
+  readonly runnerKey: Secret;
   /** Asked for each `GET /system/overview`. */
   readonly installation: () => Installation;
   readonly clock: Clock;
@@ -69,6 +74,7 @@ export function createApi(deps: ApiDeps): Api {
       closed.abort();
     });
     await Promise.all([closing, closeConnections(app.server, clock, closed.signal)]);
+    await context.runners.stop();
     await context.directory.stop();
   };
   return {
@@ -77,8 +83,10 @@ export function createApi(deps: ApiDeps): Api {
       await deps.objects.createBucket(SYSTEM_BUCKET, {});
       await context.directory.start();
       try {
+        await context.runners.start();
         await app.listen({ host: config.host, port: config.port, backlog: 1024 });
       } catch (error) {
+        await context.runners.stop();
         await context.directory.stop();
         throw listenError(error, config);
       }
@@ -124,6 +132,12 @@ function httpContext(deps: ApiDeps): HttpContext {
     services,
     authenticate: createAuthenticate({ ...config, directory }),
     verifier: deps.presigner,
+    runners: createKnownRunners({
+      ...deps,
+      caller: random.uuid(),
+      directory,
+      client: createRunnerClient({ key: deps.runnerKey }),
+    }),
     buckets: createBuckets({
       objects,
       definitions,

@@ -19,6 +19,8 @@ export interface ComponentsDeps {
   readonly execution: ExecutionParts;
   readonly choices: readonly AdapterChoice[];
   readonly adminPassword: Secret;
+  /** What the tokens of runners are made from. */
+  readonly runnerKey: Secret;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Registry;
@@ -102,6 +104,7 @@ function composeApi(deps: ComponentsDeps, slots: () => number): Api {
     logs,
     settings,
     presigner: objects.presigner,
+    runnerKey: deps.runnerKey,
     clock,
     log,
     metrics,

@@ -35,6 +35,9 @@ export type RunnerCall = Static<typeof RunnerCall>;
 /** Header of a runner's request that carries a `RunnerCall`. */
 export const runnerCallHeader = 'x-sluice-call';
 
+/** Bytes that the head of a runner's request may have: a caller's 16 KiB may grow threefold as escaped JSON in base64url. */
+export const runnerHeadBytes = 65_536;
+
 /**
  * Header of a runner's answer that says what became of the call. Without it the answer is not the script's: 401 wrong token,
  * 429 the runner has a call in hand, 503 it takes none any more. The three are sent before anything of the call was started.

@@ -180,3 +180,6 @@ export const ServiceSecrets = Type.Object({
   third_party: Type.Optional(stringMap),
 });
 export type ServiceSecrets = Static<typeof ServiceSecrets>;
+
+/** Set to `true` on a service whose runners are ended until it is started again (OSCAR §1.6); runs of files go on. */
+export const stoppedAnnotation = 'oscar.grycap.io/stopped';

@@ -1,4 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
+import { stoppedAnnotation } from '@sluice/shared/contracts';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { DefinitionChange, DefinitionStore, StoredDefinition, Watch } from '@sluice/shared/stores';
 import type { Logger } from '@sluice/shared/telemetry';
@@ -9,6 +10,10 @@ export interface KnownService {
   readonly name: string;
   readonly uid: string;
   readonly links: ServiceLinks;
+  /** Seconds that its script may run, where the definition says so. */
+  readonly timeout: number | undefined;
+  /** Its runners are ended until it is started again (OSCAR §1.6). */
+  readonly stopped: boolean;
 }
 
 interface Entry extends KnownService {
@@ -25,6 +30,8 @@ export interface Directory {
   /** Makes a service known at once that this process has just stored. */
   remember(stored: StoredDefinition, token: string): void;
   forget(name: string, uid: string): void;
+  /** A service by its name. */
+  get(name: string): KnownService | undefined;
   all(): Iterable<KnownService>;
   count(): number;
 }
@@ -57,7 +64,7 @@ export function createDirectory(deps: {
   const put = (stored: StoredDefinition, tokenHash: Buffer): void => {
     const before = byName.get(stored.name);
     if (before !== undefined) forget(before.name, before.uid);
-    const entry = { name: stored.name, uid: stored.uid, links: linksOf(stored.definition), tokenHash };
+    const entry = entryOf(stored, tokenHash);
     byName.set(entry.name, entry);
     byHash.set(tokenHash.toString('hex'), entry);
   };
@@ -91,8 +98,20 @@ export function createDirectory(deps: {
       put(stored, hashOf(token));
     },
     forget,
+    get: (name) => byName.get(name),
     all: () => byName.values(),
     count: () => byName.size,
+  };
+}
+
+function entryOf({ name, uid, definition }: StoredDefinition, tokenHash: Buffer): Entry {
+  return {
+    name,
+    uid,
+    links: linksOf(definition),
+    timeout: definition.sluice?.timeout,
+    stopped: definition.annotations[stoppedAnnotation] === 'true',
+    tokenHash,
   };
 }
 

@@ -3,6 +3,7 @@ import type { DefinitionStore, ObjectStore, RunLedger, RunLogs, Settings } from 
 import type { Logger, Registry } from '@sluice/shared/telemetry';
 import type { Authenticate } from '../app/authenticate.ts';
 import type { Buckets } from '../app/buckets.ts';
+import type { KnownRunners } from '../app/calls/known-runners.ts';
 import type { Directory } from '../app/directory.ts';
 import type { Jobs } from '../app/jobs.ts';
 import type { Runs } from '../app/runs.ts';
@@ -28,6 +29,7 @@ export interface HttpContext {
   readonly runs: Runs;
   readonly submit: SubmitJob;
   readonly verifier: UrlVerifier;
+  readonly runners: KnownRunners;
   readonly installation: () => Installation;
   readonly random: Random;
   readonly log: Logger;

@@ -109,6 +109,7 @@ export async function startFixture(
     settings: createSqliteSettings(db),
     bus,
     presigner,
+    runnerKey: new Secret('r'.repeat(43)),
     capabilities: {
       warnings: (definition) => [`image is not used: ${definition.image}`],
       refuse: (definition) =>
