@@ -7,6 +7,7 @@ import {
   type ConfigOf,
   type Secret,
 } from '@sluice/shared/config';
+import { corsConfig, corsVariables, type CorsConfig } from './cors-config.ts';
 
 /** The api's variables: OSCAR's names (OSCAR §8). What OSCAR would invent is empty here: what is absent is reported as absent. */
 export const apiVariables = {
@@ -65,6 +66,7 @@ export const apiVariables = {
     why: 'secret key that /system/config gives to the administrator',
     fallback: undefined,
   }),
+  ...corsVariables,
 } as const;
 
 /** The api's settings, units resolved. */
@@ -88,6 +90,7 @@ export interface ApiConfig {
   readonly bodyLimit: number;
   /** Bytes of all bodies in hand. */
   readonly bodyMemory: number;
+  readonly cors: CorsConfig;
   readonly name: string;
   readonly namespace: string;
   readonly servicesNamespace: string;
@@ -115,14 +118,18 @@ export interface ApiFacts {
 
 /**
  * Settings from variables.
- * @throws ConfigError for a user name that HTTP Basic cannot carry
+ * @throws ConfigError for a user name that HTTP Basic cannot carry, or an origin that is none
  */
 export function apiConfig(values: ConfigOf<typeof apiVariables>, facts: ApiFacts): ApiConfig {
+  const cors = corsConfig(values);
+  const faults = 'origins' in cors ? [] : [...cors];
   if (values.OSCAR_USERNAME.includes(':')) {
-    throw new ConfigError([
-      { variable: 'OSCAR_USERNAME', message: 'must not have a colon: HTTP Basic ends the name there' },
-    ]);
+    faults.push({
+      variable: 'OSCAR_USERNAME',
+      message: 'must not have a colon: HTTP Basic ends the name there',
+    });
   }
+  if (faults.length > 0 || !('origins' in cors)) throw new ConfigError(faults);
   return Object.freeze({
     host: values.SLUICE_HOST,
     port: values.OSCAR_SERVICE_PORT,
@@ -137,6 +144,7 @@ export function apiConfig(values: ConfigOf<typeof apiVariables>, facts: ApiFacts
     jobListingLimit: values.JOB_LISTING_LIMIT,
     bodyLimit: values.SLUICE_BODY_LIMIT,
     bodyMemory: values.SLUICE_BODY_MEMORY,
+    cors,
     name: values.OSCAR_NAME,
     namespace: values.OSCAR_NAMESPACE,
     servicesNamespace: values.OSCAR_SERVICES_NAMESPACE,

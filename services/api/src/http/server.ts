@@ -8,6 +8,7 @@ import Fastify, {
 import { installAccess } from './access.ts';
 import { installBodies } from './body.ts';
 import type { HttpContext } from './context.ts';
+import { installCors } from './cors.ts';
 import { createErrorHandler, refuseBytes, type ErrorHandler } from './error-handler.ts';
 import { installObservation } from './observe.ts';
 import { sendText } from './replies.ts';
@@ -68,6 +69,7 @@ export function createServer(context: HttpContext): FastifyInstance {
 function install(app: FastifyInstance, context: HttpContext, onError: ErrorHandler): void {
   const { config } = context;
   installObservation(app, context);
+  installCors(app, config.cors);
   installBodies(app, { limit: config.bodyLimit, memory: config.bodyMemory, timeoutMs: config.readTimeoutMs });
   installAccess(app, context.authenticate);
   app.setErrorHandler(onError);
