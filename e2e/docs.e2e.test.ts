@@ -1,107 +1,46 @@
-import { chmod, cp, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { runsOf } from './support/service.ts';
-import {
-  removeFolder,
-  root,
-  run,
-  startServer,
-  tempFolder,
-  type Finished,
-  type Server,
-} from './support/server.ts';
-import { waitFor } from './support/wait.ts';
+import { afterEach, describe, expect, test } from 'vitest';
+import { blocksOf, isCommands, pages } from './support/doc-blocks.ts';
+import { createReader, type Reader } from './support/doc-shell.ts';
+import { removeFolder, root, tempFolder } from './support/server.ts';
 
-// The commands of README.md and the user guide, as they are written there; only the port is the test's own.
-let folder: string;
-let server: Server;
-
-beforeAll(async () => {
-  folder = await tempFolder();
-  await cp(join(root, 'examples'), join(folder, 'examples'), {
-    recursive: true,
-    filter: (path) => !path.includes('node_modules'),
-  });
-  server = await startServer({ data: join(folder, 'data') });
-  // `npx sluice` of the checkout, from a folder that is not the checkout.
-  await mkdir(join(folder, 'bin'));
-  const npx = `#!/bin/sh\n[ "$1" = sluice ] && shift\nexec "${process.execPath}" "${root}/apps/cli/bin/sluice.mjs" "$@"\n`;
-  await writeFile(join(folder, 'bin/npx'), npx);
-  await chmod(join(folder, 'bin/npx'), 0o755);
-});
-afterAll(async () => {
-  await server.stop();
-  await removeFolder(folder);
+// Every command of every page, as it is written there, page by page from top to bottom.
+let folder: string | undefined;
+let reader: Reader | undefined;
+afterEach(async () => {
+  await reader?.stop();
+  if (folder !== undefined) await removeFolder(folder);
+  reader = undefined;
+  folder = undefined;
 });
 
-interface Block {
-  readonly language: string;
-  readonly text: string;
-}
+const all = pages().map((page) => ({ page, blocks: blocksOf(page) }));
+const here = all
+  .map(({ page, blocks }) => ({
+    page,
+    blocks: blocks.filter(({ real, runBy, notRun }) => !real && (runBy ?? notRun) === undefined),
+  }))
+  .filter(({ blocks }) => blocks.some(isCommands));
 
-async function blocksOf(file: string): Promise<Block[]> {
-  const text = await readFile(join(root, file), 'utf8');
-  return [...text.matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)].map((match) => ({
-    language: match[1] ?? '',
-    text: match[2] ?? '',
-  }));
-}
-
-function block(blocks: readonly Block[], beginning: string): string {
-  const found = blocks.find((one) => one.text.includes(beginning));
-  if (found === undefined) throw new Error(`no code block with "${beginning}"`);
-  return found.text;
-}
-
-async function shell(script: string): Promise<Finished> {
-  const text = script.replaceAll('http://127.0.0.1:8080', server.url);
-  const done = await run('bash', ['-euo', 'pipefail', '-c', text], {
-    cwd: folder,
-    env: { PATH: `${join(folder, 'bin')}:${join(root, 'node_modules/.bin')}:${process.env['PATH'] ?? ''}` },
-  });
-  expect(done.code, `${text}\n${done.stdout}${done.stderr}`).toBe(0);
-  return done;
-}
-
-test('README: apply, copy a file in, read the result', async () => {
-  const lines = block(await blocksOf('README.md'), 'cp examples/word-count')
-    .trim()
-    .split('\n');
-  const result = lines.at(-1) ?? '';
-  expect(result).toMatch(/^cat /);
-  await shell(lines.slice(0, 2).join('\n'));
-  await waitFor('the run', async () => (await runsOf(server, 'word-count', 'succeeded'))[0]);
-  expect((await shell(lines.slice(2).join('\n'))).stdout).toContain('words: 366');
-});
-
-describe('the user guide', () => {
-  test('your first service', async () => {
-    const blocks = await blocksOf('docs/user-guide.md');
-    await writeFile(join(folder, 'hello.yaml'), block(blocks, 'name: hello'));
-    await writeFile(join(folder, 'hello.sh'), block(blocks, 'saying hello to'));
-    const done = await shell(block(blocks, 'npx sluice plan hello.yaml'));
-    expect(done.stdout).toContain('Hello, world!');
+describe('pages', () => {
+  test.each(here)('$page', async ({ blocks }) => {
+    folder = await tempFolder();
+    reader = await createReader(folder, { SLUICE_SETTLE_MS: '300' });
+    for (const block of blocks) await expect(reader.follow(block)).resolves.toBeUndefined();
   });
 
-  test('a presigned upload', async () => {
-    const blocks = await blocksOf('docs/user-guide.md');
-    const url = (await shell(block(blocks, '"operation":"upload"'))).stdout.trim();
-    await shell(`curl --fail --upload-file world.txt '${url}'`);
-    await waitFor('the second run', async () => (await runsOf(server, 'hello', 'succeeded'))[1]);
+  test('a block that is not run here says by whom, and that one exists', () => {
+    const elsewhere = all.flatMap(({ blocks }) => blocks.filter(({ runBy }) => runBy !== undefined));
+    expect(elsewhere.length).toBeGreaterThan(0);
+    for (const { page, line, runBy = '' } of elsewhere) {
+      expect(existsSync(join(root, runBy)), `${page}:${line}: ${runBy}`).toBe(true);
+    }
   });
 
-  test('a direct call', async () => {
-    const blocks = await blocksOf('docs/user-guide.md');
-    expect((await shell(block(blocks, 'Authorization: Bearer $token'))).stdout).toMatch(
-      /^location: \/system\/runs\//im,
-    );
-    const done = await shell('npx sluice submit hello world.txt --wait');
-    expect(done.stdout).toContain('hello/out/');
-  });
-
-  test('when something went wrong', async () => {
-    const failed = (await runsOf(server, 'hello'))[0]?.id ?? '';
-    await shell(block(await blocksOf('docs/user-guide.md'), 'npx sluice status').replaceAll('<id>', failed));
+  test('nothing is left out without a reason', () => {
+    const left = all.flatMap(({ blocks }) => blocks.filter(({ notRun }) => notRun !== undefined));
+    // The list is here so that it grows only by somebody's decision.
+    expect(left.map(({ page, notRun }) => `${page}: ${notRun}`)).toEqual([]);
   });
 });
