@@ -6,6 +6,8 @@ import { catalogue, subjectOf, type MessageName } from '@sluice/shared/contracts
 import { Secret } from '@sluice/shared/config';
 import { unsupportedVariables } from '../apps/standalone/src/config.ts';
 import { variables } from '../apps/standalone/src/variables.ts';
+import { version } from '../apps/standalone/src/version.ts';
+import { describeApi } from '../services/api/src/http/openapi/describe.ts';
 
 const marker = (name: string): readonly [string, string] => [
   `<!-- generated: ${name}, by "npm run docs" -->`,
@@ -60,6 +62,19 @@ for (const part of parts) {
     process.exitCode = 1;
   } else {
     writeFileSync(path, after);
+  }
+}
+
+const openapi = fileURLToPath(new URL('../docs/openapi.json', import.meta.url));
+const description = `${JSON.stringify(await describeApi(version), null, 1)}\n`;
+if (!existsSync(openapi) || readFileSync(openapi, 'utf8') !== description) {
+  if (process.argv.includes('--check')) {
+    process.stderr.write(
+      'docs/openapi.json does not tell of the routes that there are: run "npm run docs".\n',
+    );
+    process.exitCode = 1;
+  } else {
+    writeFileSync(openapi, description);
   }
 }
 

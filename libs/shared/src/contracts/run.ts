@@ -1,14 +1,17 @@
 import { Type, type Static } from 'typebox';
 
-export const RunState = Type.Union([
-  Type.Literal('queued'),
-  Type.Literal('starting'),
-  Type.Literal('running'),
-  Type.Literal('succeeded'),
-  Type.Literal('failed'),
-  Type.Literal('cancelled'),
-  Type.Literal('superseded'),
-]);
+export const RunState = Type.Union(
+  [
+    Type.Literal('queued'),
+    Type.Literal('starting'),
+    Type.Literal('running'),
+    Type.Literal('succeeded'),
+    Type.Literal('failed'),
+    Type.Literal('cancelled'),
+    Type.Literal('superseded'),
+  ],
+  { title: 'RunState' },
+);
 export type RunState = Static<typeof RunState>;
 
 export const runStates = [
@@ -64,12 +67,15 @@ export const ObjectRef = Type.Object({
 });
 export type ObjectRef = Static<typeof ObjectRef>;
 
-export const Failure = Type.Object({
-  /** A word for programs: `script_failed`, `timed_out`, `input_missing`, … */
-  code: Type.String(),
-  /** A sentence for the person whose file it was. */
-  message: Type.String(),
-});
+export const Failure = Type.Object(
+  {
+    /** A word for programs: `script_failed`, `timed_out`, `input_missing`, … */
+    code: Type.String(),
+    /** A sentence for the person whose file it was. */
+    message: Type.String(),
+  },
+  { title: 'Failure' },
+);
 export type Failure = Static<typeof Failure>;
 
 export const TimelineEntry = Type.Object({

@@ -4,13 +4,16 @@ import { Type, type Static } from 'typebox';
 const strings = Type.Array(Type.String());
 const stringMap = Type.Record(Type.String(), Type.String());
 
-export const StorageIO = Type.Object({
-  storage_provider: Type.String(),
-  path: Type.String(),
-  suffix: Type.Optional(strings),
-  prefix: Type.Optional(strings),
-  options: Type.Optional(Type.String()),
-});
+export const StorageIO = Type.Object(
+  {
+    storage_provider: Type.String(),
+    path: Type.String(),
+    suffix: Type.Optional(strings),
+    prefix: Type.Optional(strings),
+    options: Type.Optional(Type.String()),
+  },
+  { title: 'StorageIO' },
+);
 export type StorageIO = Static<typeof StorageIO>;
 
 export const MinioProvider = Type.Object({

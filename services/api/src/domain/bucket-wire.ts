@@ -15,28 +15,34 @@ const Measured = {
 };
 
 /** One entry of `GET /system/buckets` (OSCAR §12.3). */
-export const BucketEntry = Type.Object({ ...BucketFields, ...Measured });
+export const BucketEntry = Type.Object({ ...BucketFields, ...Measured }, { title: 'Bucket' });
 export type BucketEntry = Static<typeof BucketEntry>;
 
 /** `GET /system/buckets/{bucket}` (OSCAR §1.7). */
-export const BucketListing = Type.Object({
-  ...BucketFields,
-  objects: Type.Array(
-    Type.Object({ object_name: Type.String(), size_bytes: Type.Integer(), last_modified: Type.String() }),
-  ),
-  ...Measured,
-  next_page: Type.Optional(Type.String()),
-  is_truncated: Type.Boolean(),
-  returned_items: Type.Integer(),
-});
+export const BucketListing = Type.Object(
+  {
+    ...BucketFields,
+    objects: Type.Array(
+      Type.Object({ object_name: Type.String(), size_bytes: Type.Integer(), last_modified: Type.String() }),
+    ),
+    ...Measured,
+    next_page: Type.Optional(Type.String()),
+    is_truncated: Type.Boolean(),
+    returned_items: Type.Integer(),
+  },
+  { title: 'BucketListing' },
+);
 export type BucketListing = Static<typeof BucketListing>;
 
 /** What clients send to create or change a bucket (OSCAR §1.7). */
-export const BucketInput = Type.Object({
-  bucket_name: Type.String(),
-  visibility: Type.String(),
-  allowed_users: Type.Array(Type.String()),
-});
+export const BucketInput = Type.Object(
+  {
+    bucket_name: Type.String(),
+    visibility: Type.String(),
+    allowed_users: Type.Array(Type.String()),
+  },
+  { title: 'BucketInput' },
+);
 export type BucketInput = Static<typeof BucketInput>;
 
 export const visibilities = ['private', 'restricted', 'public'] as const;

@@ -9,35 +9,38 @@ const WireObject = Type.Object({
 });
 
 /** A run as Sluice's routes give it; times are RFC 3339 in UTC. */
-export const WireRun = Type.Object({
-  id: Type.String(),
-  service: Type.String(),
-  service_version: Type.Optional(Type.Integer()),
-  state: RunState,
-  attempt: Type.Integer(),
-  source: Run.properties.source,
-  user: Type.Optional(Type.String()),
-  input: Type.Optional(WireObject),
-  created_at: Type.String(),
-  started_at: Type.Optional(Type.String()),
-  finished_at: Type.Optional(Type.String()),
-  cancel_requested_at: Type.Optional(Type.String()),
-  exit_code: Type.Optional(Type.Integer()),
-  failure: Type.Optional(Failure),
-  outputs: Type.Optional(Type.Array(WireObject)),
-  outputs_omitted: Type.Optional(Type.Integer()),
-  retry_of: Type.Optional(Type.String()),
-  trace_id: Type.String(),
-  hop: Type.Integer(),
-  timeline: Type.Array(
-    Type.Object({
-      at: Type.String(),
-      state: RunState,
-      attempt: Type.Integer(),
-      message: Type.Optional(Type.String()),
-    }),
-  ),
-});
+export const WireRun = Type.Object(
+  {
+    id: Type.String(),
+    service: Type.String(),
+    service_version: Type.Optional(Type.Integer()),
+    state: RunState,
+    attempt: Type.Integer(),
+    source: Run.properties.source,
+    user: Type.Optional(Type.String()),
+    input: Type.Optional(WireObject),
+    created_at: Type.String(),
+    started_at: Type.Optional(Type.String()),
+    finished_at: Type.Optional(Type.String()),
+    cancel_requested_at: Type.Optional(Type.String()),
+    exit_code: Type.Optional(Type.Integer()),
+    failure: Type.Optional(Failure),
+    outputs: Type.Optional(Type.Array(WireObject)),
+    outputs_omitted: Type.Optional(Type.Integer()),
+    retry_of: Type.Optional(Type.String()),
+    trace_id: Type.String(),
+    hop: Type.Integer(),
+    timeline: Type.Array(
+      Type.Object({
+        at: Type.String(),
+        state: RunState,
+        attempt: Type.Integer(),
+        message: Type.Optional(Type.String()),
+      }),
+    ),
+  },
+  { title: 'Run' },
+);
 export type WireRun = Static<typeof WireRun>;
 
 /** Absent fields stay absent. The event and what identifies an object to us are not shown. */

@@ -8,11 +8,14 @@ import { exposeThirdParty } from './service-secrets.ts';
 const { sluice, ...oscarFields } = ServiceDefinition.properties;
 
 /** What a client may send: OSCAR §2.1 with Sluice's own options, and what is named only to be refused. */
-export const ServiceInput = Type.Object({
-  ...oscarFields,
-  kserve: Type.Optional(Type.Unknown()),
-  sluice,
-});
+export const ServiceInput = Type.Object(
+  {
+    ...oscarFields,
+    kserve: Type.Optional(Type.Unknown()),
+    sluice,
+  },
+  { title: 'ServiceInput' },
+);
 export type ServiceInput = Static<typeof ServiceInput>;
 
 /** OSCAR §1.6, without the two keys that `?include=deployment` leaves out. */
@@ -25,12 +28,15 @@ const Deployment = Type.Object({
 });
 
 /** A service as it is read: OSCAR §12.1, then `sluice` where it was given. */
-export const ServiceOutput = Type.Object({
-  ...oscarFields,
-  volume_status: Type.Object({ enabled: Type.Boolean() }),
-  deployment: Type.Optional(Deployment),
-  sluice,
-});
+export const ServiceOutput = Type.Object(
+  {
+    ...oscarFields,
+    volume_status: Type.Object({ enabled: Type.Boolean() }),
+    deployment: Type.Optional(Deployment),
+    sluice,
+  },
+  { title: 'Service' },
+);
 export type ServiceOutput = Static<typeof ServiceOutput>;
 
 /** The server's own MinIO as clients see it (OSCAR §2.3); empty strings where there is none. */

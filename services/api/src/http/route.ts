@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify';
-import type { TSchema } from 'typebox';
+import type { DocumentedRoute, RouteDoc } from './route-doc.ts';
 import type { Access, Wire } from './types.ts';
 
 export interface Route {
@@ -7,35 +7,50 @@ export interface Route {
   readonly url: string;
   readonly access: Access;
   readonly wire: Wire;
-  readonly schema: {
-    readonly summary: string;
-    readonly params?: TSchema;
-    readonly querystring?: TSchema;
-    /** For the generated page: bodies of OSCAR's routes are decoded by the use case. */
-    readonly requestBody?: TSchema;
-    readonly response?: Readonly<Record<number, TSchema>>;
-  };
+  readonly schema: RouteDoc;
   readonly handler: RouteHandlerMethod;
 }
 
 /** Adds a route and, unless it ends with a wildcard, the redirect from its twin with a slash (OSCAR §0). */
 export function addRoute(app: FastifyInstance, route: Route): void {
-  const { requestBody, ...schema } = route.schema;
-  const body = requestBody === undefined ? {} : { 'x-request-body': requestBody };
+  const { params, querystring } = route.schema;
   app.route({
     method: route.method,
     url: route.url,
-    config: { access: route.access, wire: route.wire },
-    schema: { ...schema, ...body },
+    config: { access: route.access, wire: route.wire, doc: route.schema },
+    schema: {
+      ...(params === undefined ? {} : { params }),
+      ...(querystring === undefined ? {} : { querystring }),
+    },
     handler: route.handler,
   });
   if (route.url.endsWith('*') || route.url === '/') return;
   app.route({
     method: route.method,
     url: `${route.url}/`,
-    config: { access: 'none', wire: route.wire },
+    config: { access: 'none', wire: route.wire, doc: 'redirect' },
     handler: redirect,
   });
+}
+
+/** Collects what the routes that are added from now on say of themselves. One that says nothing is refused at start. */
+export function collectRoutes(app: FastifyInstance): readonly DocumentedRoute[] {
+  const routes: DocumentedRoute[] = [];
+  app.addHook('onRoute', (route) => {
+    const { access, wire = 'sluice', doc } = route.config ?? {};
+    if (doc === 'redirect') return;
+    const name = `${String(route.method)} ${route.url}`;
+    if (doc === undefined) throw new Error(`${name} does not say what it does`);
+    const schemes = typeof access === 'object' ? access.schemes : [];
+    routes.push({
+      method: String(route.method),
+      url: route.url,
+      schemes: access === 'job' ? ['bearer'] : schemes,
+      wire,
+      doc,
+    });
+  });
+  return routes;
 }
 
 /** As Go's `http.Redirect` does: 301 for GET, 307 otherwise, the query kept, before any login. */

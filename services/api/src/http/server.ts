@@ -17,9 +17,11 @@ import { deadLetterRoutes } from './routes/dead-letters.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { logRoutes } from './routes/logs.ts';
 import { objectRoutes } from './routes/objects.ts';
+import { pageRoutes } from './routes/pages.ts';
 import { runRoutes } from './routes/runs.ts';
 import { serviceRoutes } from './routes/services.ts';
 import { systemRoutes } from './routes/system.ts';
+import { collectRoutes } from './route.ts';
 import { validatorCompiler } from './validation.ts';
 
 /** Headers must be in after this. */
@@ -74,6 +76,8 @@ function install(app: FastifyInstance, context: HttpContext, onError: ErrorHandl
   installAccess(app, context.authenticate);
   app.setErrorHandler(onError);
   app.setNotFoundHandler(notFound);
+  const routes = collectRoutes(app);
+  pageRoutes(app, context, routes);
   systemRoutes(app, context);
   serviceRoutes(app, context);
   bucketRoutes(app, context);

@@ -6,6 +6,8 @@ import { Type, type Static } from 'typebox';
 import { dropAbsent, wireTime } from '../../domain/run-wire.ts';
 import type { HttpContext } from '../context.ts';
 import { sendStatus } from '../replies.ts';
+import { deadLetterExamples } from '../examples/system.ts';
+import { json, nothing, type RouteDoc } from '../route-doc.ts';
 import { addRoute } from '../route.ts';
 import { admin } from '../types.ts';
 
@@ -14,22 +16,51 @@ const ListQuery = Type.Object({
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
   cursor: Type.Optional(Type.String()),
 });
-const WireDeadLetter = Type.Object({
-  id: Type.String(),
-  message_id: Type.String(),
-  name: Type.String(),
-  key: Type.Optional(Type.String()),
-  consumer: Type.String(),
-  reason: Type.String(),
-  attempts: Type.Integer(),
-  dead_at: Type.String(),
-  trace_id: Type.Optional(Type.String()),
-  payload: Type.Optional(Type.Unknown()),
-});
+const WireDeadLetter = Type.Object(
+  {
+    id: Type.String(),
+    message_id: Type.String(),
+    name: Type.String(),
+    key: Type.Optional(Type.String()),
+    consumer: Type.String(),
+    reason: Type.String(),
+    attempts: Type.Integer(),
+    dead_at: Type.String(),
+    trace_id: Type.Optional(Type.String()),
+    payload: Type.Optional(Type.Unknown({ description: 'left out where it is over 16 KiB' })),
+  },
+  { title: 'DeadLetter' },
+);
 const DeadLetterList = Type.Object({
   dead_letters: Type.Array(WireDeadLetter),
   next: Type.Optional(Type.String()),
 });
+
+const docs = {
+  list: {
+    summary: 'Dead letters, newest first.',
+    tag: 'dead-letters',
+    querystring: ListQuery,
+    response: { 200: json(DeadLetterList, 'A page; `next` is the cursor of the next one.') },
+    example: deadLetterExamples.list,
+  },
+  redrive: {
+    summary: 'Sends the message again under a new id.',
+    tag: 'dead-letters',
+    params: Id,
+    response: { 202: json(Type.Object({ message_id: Type.String() }), 'Sent.') },
+    errors: [404],
+    example: deadLetterExamples.redrive,
+  },
+  remove: {
+    summary: 'Removes a dead letter.',
+    tag: 'dead-letters',
+    params: Id,
+    response: { 204: nothing('Removed.') },
+    errors: [404],
+    example: deadLetterExamples.remove,
+  },
+} as const satisfies Record<string, RouteDoc>;
 
 /** Larger payloads are left out of a list of up to 1000. */
 const maxPayload = 16_384;
@@ -42,11 +73,7 @@ export function deadLetterRoutes(app: FastifyInstance, context: HttpContext): vo
     ...common,
     method: 'GET',
     url: '/system/dead-letters',
-    schema: {
-      summary: 'Dead letters, newest first.',
-      querystring: ListQuery,
-      response: { 200: DeadLetterList },
-    },
+    schema: docs.list,
     handler: async (request) => {
       const { limit = 50, cursor } = request.query as Static<typeof ListQuery>;
       const page = await deadLetters.list({ limit, ...(cursor === undefined ? {} : { cursor }) });
@@ -60,11 +87,7 @@ export function deadLetterRoutes(app: FastifyInstance, context: HttpContext): vo
     ...common,
     method: 'POST',
     url: '/system/dead-letters/:id/redrive',
-    schema: {
-      summary: 'Sends the message again under a new id.',
-      params: Id,
-      response: { 202: Type.Object({ message_id: Type.String() }) },
-    },
+    schema: docs.redrive,
     handler: async (request, reply) =>
       reply.code(202).send({ message_id: await deadLetters.redrive(idOf(request)) }),
   });
@@ -72,7 +95,7 @@ export function deadLetterRoutes(app: FastifyInstance, context: HttpContext): vo
     ...common,
     method: 'DELETE',
     url: '/system/dead-letters/:id',
-    schema: { summary: 'Removes a dead letter.', params: Id },
+    schema: docs.remove,
     handler: async (request, reply) => {
       const id = idOf(request);
       if ((await deadLetters.get(id)) === undefined)

@@ -5,6 +5,8 @@ import { wholeLog } from '../../app/read-log.ts';
 import { encodeJobList, JobList } from '../../domain/job-list.ts';
 import type { HttpContext } from '../context.ts';
 import { sendJsonText, sendPieces, sendStatus, sendText } from '../replies.ts';
+import { jobExamples } from '../examples/services.ts';
+import { json, nothing, text, type RouteDoc } from '../route-doc.ts';
 import { addRoute } from '../route.ts';
 import { admin } from '../types.ts';
 
@@ -14,6 +16,44 @@ const ListQuery = Type.Object({ page: Type.Optional(Type.String()) });
 const DeleteQuery = Type.Object({ all: Type.Optional(Type.Boolean()) });
 const LogQuery = Type.Object({ timestamps: Type.Optional(Type.Boolean()) });
 
+const docs = {
+  list: {
+    summary: 'Jobs of a service, newest first.',
+    tag: 'jobs',
+    params: Service,
+    querystring: ListQuery,
+    response: { 200: json(JobList, 'A page of jobs; `next_page` is the `page` of the next one.') },
+    errors: [404],
+    example: jobExamples.list,
+  },
+  removeMany: {
+    summary: 'Removes succeeded jobs; `all`: every job, those under way are cancelled.',
+    tag: 'jobs',
+    params: Service,
+    querystring: DeleteQuery,
+    response: { 204: nothing('Removed.') },
+    errors: [404],
+    example: jobExamples.removeMany,
+  },
+  log: {
+    summary: 'The log of a job.',
+    tag: 'jobs',
+    params: Job,
+    querystring: LogQuery,
+    response: { 200: text('All that it has printed up to now.') },
+    errors: [404],
+    example: jobExamples.log,
+  },
+  remove: {
+    summary: 'Removes a job that has ended, cancels another.',
+    tag: 'jobs',
+    params: Job,
+    response: { 204: nothing('Removed or cancelled.') },
+    errors: [404],
+    example: jobExamples.remove,
+  },
+} as const satisfies Record<string, RouteDoc>;
+
 /** Runs and their logs in OSCAR's words (OSCAR §1.8). */
 export function logRoutes(app: FastifyInstance, context: HttpContext): void {
   manyRoutes(app, context);
@@ -22,12 +62,7 @@ export function logRoutes(app: FastifyInstance, context: HttpContext): void {
     ...common,
     method: 'GET',
     access: admin('jobs.read'),
-    schema: {
-      summary: 'The log of a job.',
-      params: Job,
-      querystring: LogQuery,
-      response: { 200: Type.String() },
-    },
+    schema: docs.log,
     handler: async (request, reply) => {
       const { service, run: id } = request.params as Static<typeof Job>;
       const { timestamps = false } = request.query as Static<typeof LogQuery>;
@@ -42,7 +77,7 @@ export function logRoutes(app: FastifyInstance, context: HttpContext): void {
     ...common,
     method: 'DELETE',
     access: admin('jobs.delete'),
-    schema: { summary: 'Removes a job that has ended, cancels another.', params: Job },
+    schema: docs.remove,
     handler: async (request, reply) => {
       const { service, run } = request.params as Static<typeof Job>;
       return sendStatus(reply, (await context.jobs.remove(service, run)) ? 204 : 404);
@@ -56,12 +91,7 @@ function manyRoutes(app: FastifyInstance, context: HttpContext): void {
     ...common,
     method: 'GET',
     access: admin('jobs.read'),
-    schema: {
-      summary: 'Jobs of a service, newest first.',
-      params: Service,
-      querystring: ListQuery,
-      response: { 200: JobList },
-    },
+    schema: docs.list,
     handler: async (request, reply) => {
       const { service } = request.params as Static<typeof Service>;
       const { page } = request.query as Static<typeof ListQuery>;
@@ -78,11 +108,7 @@ function manyRoutes(app: FastifyInstance, context: HttpContext): void {
     ...common,
     method: 'DELETE',
     access: admin('jobs.delete'),
-    schema: {
-      summary: 'Removes succeeded jobs; `all`: every job, those under way are cancelled.',
-      params: Service,
-      querystring: DeleteQuery,
-    },
+    schema: docs.removeMany,
     handler: async (request, reply) => {
       const { service } = request.params as Static<typeof Service>;
       const { all = false } = request.query as Static<typeof DeleteQuery>;

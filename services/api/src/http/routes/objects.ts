@@ -8,6 +8,8 @@ import { wireTime } from '../../domain/run-wire.ts';
 import { installStreams } from '../body.ts';
 import type { HttpContext } from '../context.ts';
 import { sendStatus } from '../replies.ts';
+import { objectExamples } from '../examples/buckets.ts';
+import { anyBody, bytes, json, nothing, type RouteDoc } from '../route-doc.ts';
 import { addRoute } from '../route.ts';
 import { admin } from '../types.ts';
 
@@ -28,6 +30,80 @@ const ObjectList = Type.Object({
   ),
   next: Type.Optional(Type.String()),
 });
+const PutHeaders = Type.Object({
+  'If-Match': Type.Optional(Type.String({ description: 'the etag that the object must have' })),
+  'If-None-Match': Type.Optional(Type.Literal('*', { description: 'only where there is no such object' })),
+  'X-Amz-Meta-camera': Type.Optional(Type.String({ description: 'any number of `X-Amz-Meta-…` headers' })),
+});
+const GetHeaders = Type.Object({
+  'If-Match': Type.Optional(Type.String({ description: 'the etag that the object must have' })),
+  'If-None-Match': Type.Optional(Type.String({ description: 'etags that the caller has: 304' })),
+});
+const etag = { ETag: Type.String() };
+const head = {
+  ...etag,
+  'Content-Length': Type.Integer(),
+  'Last-Modified': Type.String(),
+};
+
+const put = { tag: 'objects', params: Bucket, headers: PutHeaders, requestBody: anyBody } as const;
+const get = { tag: 'objects', params: Bucket, headers: GetHeaders } as const;
+const docs = {
+  list: {
+    summary: 'Objects by key.',
+    tag: 'objects',
+    params: Bucket,
+    querystring: ListQuery,
+    response: { 200: json(ObjectList, "A page; `next` is the next page's `after`.") },
+    errors: [404],
+    example: objectExamples.list,
+  },
+  put: {
+    ...put,
+    summary: 'Stores an object; the body is its bytes.',
+    response: { 201: nothing('Stored.', etag) },
+    errors: [404, 412, 507],
+    example: objectExamples.put,
+  },
+  get: {
+    ...get,
+    summary: 'The bytes of an object.',
+    response: { 200: bytes('The bytes.', head), 304: nothing('The caller has it.', etag) },
+    errors: [400, 404, 412],
+    example: objectExamples.get,
+  },
+  head: {
+    ...get,
+    summary: 'What GET says beside the bytes.',
+    response: { 200: nothing('It is there.', head), 304: nothing('The caller has it.', etag) },
+    errors: [400, 404, 412],
+    example: objectExamples.head,
+  },
+  remove: {
+    summary: 'Removes an object; absent is fine.',
+    tag: 'objects',
+    params: Bucket,
+    response: { 204: nothing('It is not there any more.') },
+    errors: [400, 404],
+    example: objectExamples.remove,
+  },
+  putPresigned: {
+    ...put,
+    summary: 'Stores an object by presigned URL.',
+    response: { 200: nothing('Stored.', etag) },
+    errors: [403, 404, 412, 503, 507],
+    example: objectExamples.putPresigned,
+    presigned: true,
+  },
+  getPresigned: {
+    ...get,
+    summary: 'The bytes of an object by presigned URL.',
+    response: { 200: bytes('The bytes.', head), 304: nothing('The caller has it.', etag) },
+    errors: [400, 403, 404, 412, 503],
+    example: objectExamples.getPresigned,
+    presigned: true,
+  },
+} as const satisfies Record<string, RouteDoc>;
 
 const metadataHeader = 'x-amz-meta-';
 const defaultType = 'application/octet-stream';
@@ -40,12 +116,7 @@ export function objectRoutes(app: FastifyInstance, context: HttpContext): void {
     ...common,
     method: 'GET',
     url: '/system/buckets/:bucket/objects',
-    schema: {
-      summary: 'Objects by key.',
-      params: Bucket,
-      querystring: ListQuery,
-      response: { 200: ObjectList },
-    },
+    schema: docs.list,
     handler: async (request) => listObjects(request, context),
   });
   const url = '/system/buckets/:bucket/objects/*';
@@ -53,28 +124,28 @@ export function objectRoutes(app: FastifyInstance, context: HttpContext): void {
     ...common,
     method: 'PUT',
     url,
-    schema: { summary: 'Stores an object; the body is its bytes.', params: Bucket },
+    schema: docs.put,
     handler: async (request, reply) => putObject(request, reply.code(201), context),
   });
   addRoute(app, {
     ...common,
     method: 'GET',
     url,
-    schema: { summary: 'The bytes of an object.', params: Bucket },
+    schema: docs.get,
     handler: async (request, reply) => getObject(request, reply, context),
   });
   addRoute(app, {
     ...common,
     method: 'HEAD',
     url,
-    schema: { summary: 'What GET says beside the bytes.', params: Bucket },
+    schema: docs.head,
     handler: async (request, reply) => headObject(request, reply, context),
   });
   addRoute(app, {
     ...common,
     method: 'DELETE',
     url,
-    schema: { summary: 'Removes an object; absent is fine.', params: Bucket },
+    schema: docs.remove,
     handler: async (request, reply) => {
       await context.objects.remove(bucketOf(request), keyOf(request));
       return sendStatus(reply, 204);
@@ -105,7 +176,7 @@ function presignedRoutes(app: FastifyInstance, context: HttpContext): void {
   addRoute(app, {
     ...common,
     method: 'PUT',
-    schema: { summary: 'Stores an object by presigned URL.', params: Bucket },
+    schema: docs.putPresigned,
     handler: async (request, reply) => {
       const grant = verify(request, context);
       return putObject(request, reply.code(200), context, grant.contentType);
@@ -114,7 +185,7 @@ function presignedRoutes(app: FastifyInstance, context: HttpContext): void {
   addRoute(app, {
     ...common,
     method: 'GET',
-    schema: { summary: 'The bytes of an object by presigned URL.', params: Bucket },
+    schema: docs.getPresigned,
     handler: async (request, reply) => {
       const grant = verify(request, context);
       return getObject(request, reply, context, grant.contentType);

@@ -7,14 +7,16 @@ import { parseStates, runOnWire, WireRun } from '../../domain/run-wire.ts';
 import { principalOf } from '../access.ts';
 import type { HttpContext } from '../context.ts';
 import { headerOf, sendText } from '../replies.ts';
+import { runExamples } from '../examples/runs.ts';
+import { json, text, type RouteDoc } from '../route-doc.ts';
 import { addRoute } from '../route.ts';
 import { admin, adminOrService } from '../types.ts';
 
 const Id = Type.Object({ id: Type.String() });
 const ListQuery = Type.Object({
   service: Type.Optional(Type.String()),
-  state: Type.Optional(Type.String()),
-  bucket: Type.Optional(Type.String()),
+  state: Type.Optional(Type.String({ description: 'comma list of states' })),
+  bucket: Type.Optional(Type.String({ description: 'with `key`: runs of this input object' })),
   key: Type.Optional(Type.String()),
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
   cursor: Type.Optional(Type.String()),
@@ -26,6 +28,60 @@ const LogQuery = Type.Object({
   offset: Type.Optional(Type.Integer({ minimum: 0 })),
   limit: Type.Optional(Type.Integer({ minimum: 1024, maximum: maxPiece })),
 });
+const RetryHeaders = Type.Object({
+  'Idempotency-Key': Type.Optional(
+    Type.String({ minLength: 1, maxLength: 255, description: 'makes a repeated call one retry' }),
+  ),
+});
+
+const docs = {
+  list: {
+    summary: 'Runs, newest first.',
+    tag: 'runs',
+    querystring: ListQuery,
+    response: { 200: json(RunList, 'A page of runs; `next` is the cursor of the next one.') },
+    example: runExamples.list,
+  },
+  read: {
+    summary: 'A run with its time line.',
+    tag: 'runs',
+    params: Id,
+    response: { 200: json(WireRun, 'The run.') },
+    errors: [404],
+    example: runExamples.read,
+  },
+  log: {
+    summary: 'A piece of what a run prints.',
+    tag: 'runs',
+    params: Id,
+    querystring: LogQuery,
+    response: {
+      200: text('The piece.', {
+        'X-Next-Offset': Type.Integer({ description: 'where the next piece begins' }),
+        'X-Log-Complete': Type.Boolean({ description: 'false: ask again from the next offset' }),
+      }),
+    },
+    errors: [404],
+    example: runExamples.log,
+  },
+  cancel: {
+    summary: 'Ends a run.',
+    tag: 'runs',
+    params: Id,
+    response: { 202: json(WireRun, 'The run, which will end soon.') },
+    errors: [404, 409],
+    example: runExamples.cancel,
+  },
+  retry: {
+    summary: 'A new run of the same input.',
+    tag: 'runs',
+    params: Id,
+    headers: RetryHeaders,
+    response: { 201: json(WireRun, 'The new run.', { Location: Type.String() }) },
+    errors: [400, 404, 409],
+    example: runExamples.retry,
+  },
+} as const satisfies Record<string, RouteDoc>;
 
 /** Runs as a resource. */
 export function runRoutes(app: FastifyInstance, context: HttpContext): void {
@@ -34,7 +90,7 @@ export function runRoutes(app: FastifyInstance, context: HttpContext): void {
     url: '/system/runs',
     access: adminOrService('runs.list'),
     wire: 'sluice',
-    schema: { summary: 'Runs, newest first.', querystring: ListQuery, response: { 200: RunList } },
+    schema: docs.list,
     handler: async (request) => {
       const page = await context.runs.list(principalOf(request), runQuery(request));
       return {
@@ -48,7 +104,7 @@ export function runRoutes(app: FastifyInstance, context: HttpContext): void {
     url: '/system/runs/:id',
     access: adminOrService('runs.read'),
     wire: 'sluice',
-    schema: { summary: 'A run with its time line.', params: Id, response: { 200: WireRun } },
+    schema: docs.read,
     handler: async (request) => runOnWire(await context.runs.get(principalOf(request), idOf(request))),
   });
   addRoute(app, {
@@ -56,12 +112,7 @@ export function runRoutes(app: FastifyInstance, context: HttpContext): void {
     url: '/system/runs/:id/log',
     access: adminOrService('runs.read'),
     wire: 'sluice',
-    schema: {
-      summary: 'A piece of what a run prints.',
-      params: Id,
-      querystring: LogQuery,
-      response: { 200: Type.String() },
-    },
+    schema: docs.log,
     handler: async (request, reply) => {
       const { timestamps = false, offset = 0, limit = maxPiece } = request.query as Static<typeof LogQuery>;
       const run = await context.runs.get(principalOf(request), idOf(request));
@@ -81,7 +132,7 @@ function changeRoutes(app: FastifyInstance, context: HttpContext): void {
     url: '/system/runs/:id/cancel',
     access: adminOrService('runs.cancel'),
     wire: 'sluice',
-    schema: { summary: 'Ends a run.', params: Id, response: { 202: WireRun } },
+    schema: docs.cancel,
     handler: async (request, reply) => {
       const run = await context.runs.cancel(principalOf(request), idOf(request));
       return reply.code(202).send(runOnWire(run));
@@ -92,7 +143,7 @@ function changeRoutes(app: FastifyInstance, context: HttpContext): void {
     url: '/system/runs/:id/retry',
     access: admin('runs.retry'),
     wire: 'sluice',
-    schema: { summary: 'A new run of the same input.', params: Id, response: { 201: WireRun } },
+    schema: docs.retry,
     handler: async (request, reply) => {
       const idempotencyKey = headerOf(request, 'idempotency-key');
       if (idempotencyKey !== undefined && (idempotencyKey === '' || idempotencyKey.length > 255)) {

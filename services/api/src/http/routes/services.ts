@@ -11,14 +11,75 @@ import { ServiceInput, ServiceOutput } from '../../domain/service-wire.ts';
 import { bodyOf } from '../body.ts';
 import type { HttpContext } from '../context.ts';
 import { headerOf, sendJsonText, sendPieces, sendStatus, sendText } from '../replies.ts';
+import { serviceExamples } from '../examples/services.ts';
+import { goBody, json, nothing, type RouteDoc } from '../route-doc.ts';
 import { addRoute } from '../route.ts';
 import { admin } from '../types.ts';
 
 const Name = Type.Object({ name: Type.String() });
-const ReadQuery = Type.Object({ include: Type.Optional(Type.String()) });
+const ReadQuery = Type.Object({
+  include: Type.Optional(Type.String({ description: 'comma list; `deployment` adds that part' })),
+});
 const DeleteQuery = Type.Object({ keep_buckets: Type.Optional(Type.Boolean()) });
 const BackfillInput = Type.Object({ prefix: Type.String(), again: Type.Boolean() });
 const BackfillOutput = Type.Object({ backfill_id: Type.String() });
+
+const warnings = {
+  'X-Sluice-Warning': Type.String({ description: 'one for each thing that this installation does not do' }),
+};
+const serviceBody = goBody(ServiceInput, ['name', 'image', 'script']);
+const docs = {
+  create: {
+    summary: 'Creates a service.',
+    tag: 'services',
+    requestBody: serviceBody,
+    response: { 201: nothing('Created, with the buckets of its paths.', warnings) },
+    errors: [409],
+    example: serviceExamples.create,
+  },
+  update: {
+    summary: 'Updates the service that the body names.',
+    tag: 'services',
+    requestBody: serviceBody,
+    response: { 204: nothing('Updated. Runs under way go on as they began.', warnings) },
+    errors: [404, 409],
+    example: serviceExamples.update,
+  },
+  list: {
+    summary: 'All services by name.',
+    tag: 'services',
+    querystring: ReadQuery,
+    response: { 200: json(Type.Array(ServiceOutput), 'The services.') },
+    example: serviceExamples.list,
+  },
+  read: {
+    summary: 'One service.',
+    tag: 'services',
+    params: Name,
+    querystring: ReadQuery,
+    response: { 200: json(ServiceOutput, 'The service, with its token; secrets are hidden.') },
+    errors: [404],
+    example: serviceExamples.read,
+  },
+  remove: {
+    summary: 'Deletes a service, and the buckets that it made unless `keep_buckets`.',
+    tag: 'services',
+    params: Name,
+    querystring: DeleteQuery,
+    response: { 204: nothing('Deleted; its runs are cancelled.') },
+    errors: [404],
+    example: serviceExamples.remove,
+  },
+  backfill: {
+    summary: 'Runs what lies in the input folders already.',
+    tag: 'services',
+    params: Name,
+    requestBody: goBody(BackfillInput, [], true),
+    response: { 202: json(BackfillOutput, 'Begun.') },
+    errors: [404],
+    example: serviceExamples.backfill,
+  },
+} as const satisfies Record<string, RouteDoc>;
 
 /** Kubernetes' rule for a label value, which OSCAR asks of the name in a path (OSCAR §1.4). */
 const labelValue = /^[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$/;
@@ -32,11 +93,7 @@ export function serviceRoutes(app: FastifyInstance, context: HttpContext): void 
     url: '/system/services/:name',
     access: admin('services.write'),
     wire: 'oscar',
-    schema: {
-      summary: 'Deletes a service, and the buckets that it made unless `keep_buckets`.',
-      params: Name,
-      querystring: DeleteQuery,
-    },
+    schema: docs.remove,
     handler: async (request, reply) => {
       const { name } = request.params as Static<typeof Name>;
       const { keep_buckets: keepBuckets = false } = request.query as Static<typeof DeleteQuery>;
@@ -48,12 +105,7 @@ export function serviceRoutes(app: FastifyInstance, context: HttpContext): void 
     url: '/system/services/:name/backfill',
     access: admin('services.backfill'),
     wire: 'sluice',
-    schema: {
-      summary: 'Runs what lies in the input folders already.',
-      params: Name,
-      requestBody: BackfillInput,
-      response: { 202: BackfillOutput },
-    },
+    schema: docs.backfill,
     handler: async (request, reply) => {
       const { name } = request.params as Static<typeof Name>;
       const input = backfillInput(bodyOf(request));
@@ -84,7 +136,7 @@ function writeRoutes(app: FastifyInstance, context: HttpContext): void {
     url: '/system/services',
     access: admin('services.write'),
     wire: 'oscar',
-    schema: { summary: 'Creates a service.', requestBody: ServiceInput },
+    schema: docs.create,
     handler: async (request, reply) => {
       const warnings = await createService(bodyOf(request), context.services);
       return sendStatus(withWarnings(reply, warnings), 201);
@@ -95,7 +147,7 @@ function writeRoutes(app: FastifyInstance, context: HttpContext): void {
     url: '/system/services',
     access: admin('services.write'),
     wire: 'oscar',
-    schema: { summary: 'Updates the service that the body names.', requestBody: ServiceInput },
+    schema: docs.update,
     handler: async (request, reply) => {
       const warnings = await updateService(bodyOf(request), context.services);
       return warnings === undefined ? sendStatus(reply, 404) : sendStatus(withWarnings(reply, warnings), 204);
@@ -110,11 +162,7 @@ function readRoutes(app: FastifyInstance, context: HttpContext): void {
     url: '/system/services',
     access: admin('services.read'),
     wire: 'oscar',
-    schema: {
-      summary: 'All services by name.',
-      querystring: ReadQuery,
-      response: { 200: Type.Array(ServiceOutput) },
-    },
+    schema: docs.list,
     handler: (request, reply) => sendPieces(reply, 'json', listServices(readOptions(request), source)),
   });
   addRoute(app, {
@@ -122,12 +170,7 @@ function readRoutes(app: FastifyInstance, context: HttpContext): void {
     url: '/system/services/:name',
     access: admin('services.read'),
     wire: 'oscar',
-    schema: {
-      summary: 'One service.',
-      params: Name,
-      querystring: ReadQuery,
-      response: { 200: ServiceOutput },
-    },
+    schema: docs.read,
     handler: async (request, reply) => {
       const { name } = request.params as Static<typeof Name>;
       if (!labelValue.test(name)) return sendText(reply.code(400), 'invalid serviceName');

@@ -7,10 +7,53 @@ import { encodeGoJson } from '../../domain/go-json-encode.ts';
 import { bodyOf } from '../body.ts';
 import type { HttpContext } from '../context.ts';
 import { sendGoJson, sendJsonText, sendText } from '../replies.ts';
+import { systemExamples } from '../examples/system.ts';
+import { goBody, json, text, type RouteDoc } from '../route-doc.ts';
 import { addRoute } from '../route.ts';
 import { admin } from '../types.ts';
 
 const ImageList = Type.Array(Type.String());
+
+const docs = {
+  health: {
+    summary: 'Says that the server answers.',
+    tag: 'system',
+    response: { 200: text('It does: `Ok`.') },
+    example: systemExamples.health,
+  },
+  info: {
+    summary: 'Version and machine.',
+    tag: 'system',
+    response: { 200: json(SystemInfo, 'What this is.') },
+    example: systemExamples.info,
+  },
+  config: {
+    summary: 'What is switched on, and how to reach the S3 server.',
+    tag: 'system',
+    response: { 200: json(SystemConfig, 'The settings that clients need.') },
+    example: systemExamples.config,
+  },
+  setConfig: {
+    summary: 'Sets from which registries and repositories images may come.',
+    tag: 'system',
+    requestBody: goBody(ConfigInput, []),
+    response: { 200: json(ImageList, 'The list as it was sent; `null` where the body has none.') },
+    errors: [403],
+    example: systemExamples.setConfig,
+  },
+  overview: {
+    summary: 'One screen about the whole installation.',
+    tag: 'system',
+    response: { 200: json(Overview, 'Adapters, runs by state, slots.') },
+    example: systemExamples.overview,
+  },
+  metrics: {
+    summary: 'Figures for Prometheus.',
+    tag: 'system',
+    response: { 200: text('The text format of Prometheus.') },
+    example: systemExamples.metrics,
+  },
+} as const satisfies Record<string, RouteDoc>;
 
 /** Health, what this installation is, and its figures. */
 export function systemRoutes(app: FastifyInstance, context: HttpContext): void {
@@ -19,7 +62,7 @@ export function systemRoutes(app: FastifyInstance, context: HttpContext): void {
     url: '/health',
     access: 'none',
     wire: 'oscar',
-    schema: { summary: 'Says that the server answers.', response: { 200: Type.Literal('Ok') } },
+    schema: docs.health,
     handler: (_request, reply) => sendText(reply, 'Ok'),
   });
   addRoute(app, {
@@ -27,7 +70,7 @@ export function systemRoutes(app: FastifyInstance, context: HttpContext): void {
     url: '/system/info',
     access: admin('system.read'),
     wire: 'oscar',
-    schema: { summary: 'Version and machine.', response: { 200: SystemInfo } },
+    schema: docs.info,
     handler: (_request, reply) => sendGoJson(reply, SystemInfo, systemInfo(context.config)),
   });
   configRoutes(app, context);
@@ -36,7 +79,7 @@ export function systemRoutes(app: FastifyInstance, context: HttpContext): void {
     url: '/system/overview',
     access: admin('system.read'),
     wire: 'sluice',
-    schema: { summary: 'One screen about the whole installation.', response: { 200: Overview } },
+    schema: docs.overview,
     handler: async () => readOverview({ ...context, version: context.config.version }),
   });
   addRoute(app, {
@@ -44,7 +87,7 @@ export function systemRoutes(app: FastifyInstance, context: HttpContext): void {
     url: '/metrics',
     access: admin('system.read'),
     wire: 'sluice',
-    schema: { summary: 'Figures for Prometheus.', response: { 200: Type.String() } },
+    schema: docs.metrics,
     handler: async (_request, reply) =>
       reply.header('content-type', context.metrics.contentType).send(await context.metrics.metrics()),
   });
@@ -56,10 +99,7 @@ function configRoutes(app: FastifyInstance, context: HttpContext): void {
     url: '/system/config',
     access: admin('system.read'),
     wire: 'oscar',
-    schema: {
-      summary: 'What is switched on, and how to reach the S3 server.',
-      response: { 200: SystemConfig },
-    },
+    schema: docs.config,
     handler: async (_request, reply) =>
       sendGoJson(reply, SystemConfig, systemConfig(context.config, await allowedImages(context.settings))),
   });
@@ -69,11 +109,7 @@ function configRoutes(app: FastifyInstance, context: HttpContext): void {
     // OSCAR §1.9.
     access: { ...admin('system.write'), bearerRefusal: '""' },
     wire: 'oscar',
-    schema: {
-      summary: 'Sets from which registries and repositories images may come.',
-      requestBody: ConfigInput,
-      response: { 200: ImageList },
-    },
+    schema: docs.setConfig,
     handler: async (request, reply) => {
       const list = await setAllowedImages(bodyOf(request), context.settings);
       return sendJsonText(reply, list === undefined ? 'null' : encodeGoJson(ImageList, [...list]));

@@ -1,0 +1,46 @@
+import { adminHeader, startFixture, type Fixture } from './fixture.ts';
+
+/** An api in which everything exists that the examples of the routes speak of. */
+export async function startExampleWorld(): Promise<{ readonly api: Fixture; readonly token: string }> {
+  const api = await startFixture();
+  const done = async (method: string, path: string, call: Parameters<Fixture['call']>[2]): Promise<void> => {
+    const answer = await api.call(method, path, call);
+    if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${answer.text}`);
+  };
+  await done('POST', '/system/buckets', { body: '{"bucket_name":"photos"}' });
+  await done('PUT', '/system/buckets/photos/objects/in/photo.jpg', { body: 'hello world' });
+  const token = await api.service('thumbnail');
+  for (const id of ['thumbnail-5b2e', 'thumbnail-7c41']) {
+    await done('POST', '/job/thumbnail', { as: token, headers: { 'x-delegated-job-id': id } });
+  }
+  await api.bring('thumbnail-5b2e', 'succeeded');
+  await api.bring('thumbnail-7c41', 'running');
+  const log = await api.logs.open({ service: 'thumbnail', runId: 'thumbnail-5b2e' });
+  await log.write(Buffer.from('resizing photo.jpg\ndone\n'));
+  await log.close();
+  await api.bus.deadLetters.put(
+    {
+      id: 'thumbnail-5b2e.1.start',
+      name: 'runs.start',
+      key: 'thumbnail',
+      payload: { run_id: 'thumbnail-5b2e', service: 'thumbnail', attempt: 1 },
+    },
+    { consumer: 'scheduler-start', reason: 'the service has no script' },
+  );
+  return { api, token };
+}
+
+/** A presigned URL of the object that the examples speak of, as a path. */
+export async function presign(
+  api: Fixture,
+  operation: 'upload' | 'download',
+  body: { readonly bucket: string; readonly key: string },
+): Promise<string> {
+  const answer = await api.call('POST', `/system/buckets/${body.bucket}/presign`, {
+    headers: { authorization: adminHeader },
+    body: JSON.stringify({ object_key: body.key, operation }),
+  });
+  const { url } = answer.json() as { url: string };
+  const { pathname, search } = new URL(url);
+  return `${pathname}${search}`;
+}
