@@ -1,3 +1,3 @@
 export * from './config.ts';
-export type { Executor, PerformAttempt, Requirements, Reservation } from './ports.ts';
+export type { Executor, PerformAttempt, Requirements, Reservation, RunnerHost } from './ports.ts';
 export * from './scheduler.ts';

@@ -1,4 +1,4 @@
-import type { AttemptReport } from '@sluice/shared/contracts';
+import type { AttemptOutcome, AttemptReport } from '@sluice/shared/contracts';
 import type { ScriptEnd } from './domain/script-end.ts';
 
 export type { ScriptEnd } from './domain/script-end.ts';
@@ -50,4 +50,28 @@ export interface AttemptContext {
   readonly signal: AbortSignal;
   /** What the script printed, without the supervisor's lines; for synchronous answers. */
   readonly onScriptOutput?: (chunk: Uint8Array) => void;
+  /** Makes the attempt a synchronous call. */
+  readonly call?: CallContext;
+}
+
+/** What a synchronous call has and a run has not. */
+export interface CallContext {
+  /** The event's bytes, in place of the plan's. */
+  readonly event: Uint8Array;
+  /** Has the script run, in place of the supervisor's own. */
+  readonly scripts: ScriptRunner;
+  /** `Http_*` variables; those that do not fit are left out. */
+  readonly variables: Iterable<readonly [name: string, value: string]>;
+  /** Called when the outputs are uploaded, before they are removed. What it throws is what became of the attempt. */
+  readonly onOutputs: (outputs: CallOutputs) => Promise<void>;
+  /** Called as soon as the outcome is known; the work folder may still be there. */
+  readonly onOutcome: (outcome: AttemptOutcome) => void;
+}
+
+/** What a script left in its output folder: regular files as the listing saw them, to be opened with `openOutput`. */
+export interface CallOutputs {
+  readonly folder: string;
+  readonly files: readonly { readonly name: string; readonly path: string }[];
+  /** Whether the event was none of a storage system, so that files are the answer (OSCAR §7.7). */
+  readonly unknownEvent: boolean;
 }

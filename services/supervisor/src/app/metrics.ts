@@ -1,4 +1,4 @@
-import type { AttemptOutcome } from '@sluice/shared/contracts';
+import type { AttemptOutcome, RunnerResult } from '@sluice/shared/contracts';
 import { Counter, Histogram, type Registry } from '@sluice/shared/telemetry';
 
 export interface SupervisorMetrics {
@@ -32,4 +32,23 @@ export function createSupervisorMetrics(registry: Registry | undefined): Supervi
     phase: (phase, seconds) => phases.observe({ phase }, seconds),
     ended: (outcome) => ended.inc({ result: outcome.result, code: outcome.failure?.code ?? 'none' }),
   };
+}
+
+export interface CallMetrics {
+  ended(result: RunnerResult | 'busy'): void;
+}
+
+/** Numbers about synchronous calls; two servers in one process share them. */
+export function createCallMetrics(registry: Registry | undefined): CallMetrics {
+  if (registry === undefined) return { ended: () => undefined };
+  const name = 'sluice_runner_calls_total';
+  const ended =
+    (registry.getSingleMetric(name) as Counter<'result'> | undefined) ??
+    new Counter({
+      name,
+      help: 'Calls that runners performed, by result; "busy" were refused since the runner had one in hand.',
+      labelNames: ['result'],
+      registers: [registry],
+    });
+  return { ended: (result) => ended.inc({ result }) };
 }

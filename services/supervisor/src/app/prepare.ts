@@ -136,6 +136,7 @@ export async function prepareEnvironment(
       hostName: deps.hostName,
       traceparent: plan.traceparent,
       query: event.query,
+      http: attempt.context.call?.variables ?? [],
       eventText: event.eventText,
       eventTime: storage?.time,
       objectKey: plan.input?.key ?? storage?.key,
@@ -147,7 +148,10 @@ export async function prepareEnvironment(
     { stringBytes: limits.environmentStringBytes, totalBytes: limits.environmentBytes },
   );
   if (skipped.length > 0) {
-    attempt.log.line('WARNING', `${skipped.length} query parameters cannot be variables and are left out`);
+    attempt.log.line(
+      'WARNING',
+      `${skipped.length} parameters or headers of the request cannot be variables and are left out`,
+    );
   }
   if (eventInFile) {
     await writeOwnFile(attempt, eventFile, event.eventText ?? body);

@@ -9,6 +9,7 @@ import { recogniseEvent, type RecognisedEvent } from '../domain/event.ts';
 import { logThreshold } from '../domain/log-line.ts';
 import { outputTargets } from '../domain/outputs.ts';
 import { stopForScript } from '../domain/script-end.ts';
+import { listOutputFiles } from '../files/output-files.ts';
 import { createScriptCache } from '../files/script-cache.ts';
 import { removeTree } from '../files/remove-tree.ts';
 import { makeWorkFolder } from '../files/work-folder.ts';
@@ -88,15 +89,18 @@ async function perform(
     noteFailure(deps, plan, log, outcome, stop);
   }
   await log.flush();
+  context.call?.onOutcome(outcome);
   if (attempt !== undefined) await cleanUp(deps, attempt);
   await settled();
-  deps.metrics.ended(outcome);
+  // A call is no attempt of a run: whoever answers it counts it.
+  if (context.call === undefined) deps.metrics.ended(outcome);
   return outcome;
 }
 
 async function performSteps(deps: SupervisorDeps, attempt: Attempt): Promise<AttemptOutcome> {
   const { plan, context, limits } = attempt;
-  const body = await readEvent(deps.objects, plan.event, limits.eventBytes, context.signal);
+  const { call } = context;
+  const body = call?.event ?? (await readEvent(deps.objects, plan.event, limits.eventBytes, context.signal));
   const event = recogniseEvent(body);
   const targets = outputTargets(plan.definition, eventBucket(plan, event));
   const text = scriptText(plan);
@@ -104,6 +108,7 @@ async function performSteps(deps: SupervisorDeps, attempt: Attempt): Promise<Att
   const env = await prepareEnvironment(deps, attempt, event, body, input);
   await runScript(deps, attempt, text, env);
   const started = deps.clock.monotonic();
+  const listing = await listOutputFiles(attempt.folder.output, limits.outputFiles);
   const uploaded = await uploadOutputs(
     {
       objects: deps.objects,
@@ -116,8 +121,14 @@ async function performSteps(deps: SupervisorDeps, attempt: Attempt): Promise<Att
       outputDir: attempt.folder.output,
       onUploading: () => attempt.progress({ phase: 'uploading' }),
     },
+    listing,
     targets,
   );
+  await call?.onOutputs({
+    folder: attempt.folder.output,
+    files: listing.files,
+    unknownEvent: event.kind === 'unknown',
+  });
   deps.metrics.phase('upload', (deps.clock.monotonic() - started) / 1000);
   return { result: 'succeeded', script_started: true, exit_code: 0, ...uploaded };
 }
@@ -140,7 +151,7 @@ async function runScript(
   const started = deps.clock.monotonic();
   let end: ScriptEnd;
   try {
-    end = await deps.scripts.run({
+    end = await (context.call?.scripts ?? deps.scripts).run({
       scriptPath,
       // Stray files die with the run.
       cwd: folder.root,

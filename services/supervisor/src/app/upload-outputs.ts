@@ -5,7 +5,7 @@ import { AttemptStop } from '../domain/attempt-stop.ts';
 import { outputName, planUploads, type OutputTarget, type UploadTask } from '../domain/outputs.ts';
 import { printable } from '../domain/text.ts';
 import type { InputState } from '../domain/upload-decision.ts';
-import { listOutputFiles, type OutputFile, type OutputListing } from '../files/output-files.ts';
+import type { OutputFile, OutputListing } from '../files/output-files.ts';
 import type { AttemptLog } from './attempt-log.ts';
 import type { SupervisorLimits } from './limits.ts';
 import { uploadFile } from './upload-file.ts';
@@ -31,10 +31,13 @@ const listedOutputs = 100;
 
 /**
  * Uploads what a script left (OSCAR §7.6), each output once: see `decideUpload`. The first failure ends the others.
- * @throws AttemptStop `superseded`, `output_failed`, `too_many_outputs`, `store_unavailable`, `storage_full`
+ * @throws AttemptStop `superseded`, `output_failed`, `store_unavailable`, `storage_full`
  */
-export async function uploadOutputs(deps: UploadDeps, targets: readonly OutputTarget[]): Promise<Uploaded> {
-  const listing = await listOutputFiles(deps.outputDir, deps.limits.outputFiles);
+export async function uploadOutputs(
+  deps: UploadDeps,
+  listing: OutputListing,
+  targets: readonly OutputTarget[],
+): Promise<Uploaded> {
   noteSkipped(deps, listing);
   const tasks = planUploads(listing.files, targets);
   if (tasks.length === 0) return { outputs: [] };

@@ -16,6 +16,7 @@ const parts = (more: Partial<EnvironmentParts> = {}): EnvironmentParts => ({
   hostName: 'node-1',
   traceparent: '00-aa-bb-01',
   query: [],
+  http: [],
   eventText: '{"a":1}',
   eventTime: undefined,
   objectKey: undefined,

@@ -28,6 +28,8 @@ export interface EnvironmentParts {
   readonly hostName: string;
   readonly traceparent: string;
   readonly query: QueryParameters;
+  /** Of a synchronous call, names as the script finds them. */
+  readonly http: Iterable<readonly [name: string, value: string]>;
   /** Absent where the event is not text. */
   readonly eventText: string | undefined;
   readonly eventTime: string | undefined;
@@ -50,7 +52,7 @@ export interface ScriptEnvironment {
   readonly env: Readonly<Record<string, string>>;
   /** `EVENT` was left out: the event must be written to `eventFile`, which `EVENT_FILE` names. */
   readonly eventInFile: boolean;
-  /** Query parameters that no variable can hold. */
+  /** Query parameters and headers that no variable can hold. */
   readonly skipped: readonly string[];
 }
 
@@ -74,6 +76,10 @@ export function scriptEnvironment(parts: EnvironmentParts, limits: EnvironmentLi
   for (const [name, value] of parts.query) {
     const full = `CONT_VAR_${name}`;
     if (isVariable(full, value, limits)) variables.set(full, value);
+    else skipped.push(name);
+  }
+  for (const [name, value] of parts.http) {
+    if (isVariable(name, value, limits)) variables.set(name, value);
     else skipped.push(name);
   }
   for (const [name, value] of attemptVariables(parts)) variables.set(name, value);

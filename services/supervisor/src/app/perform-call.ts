@@ -1,0 +1,106 @@
+import type { AttemptOutcome, AttemptPlan, RunnerCall, RunnerPlan } from '@sluice/shared/contracts';
+import type { Clock } from '@sluice/shared/lifecycle';
+import { callAnswer, type CallAnswer } from '../domain/call-answer.ts';
+import { callVariables } from '../domain/call-variables.ts';
+import { createOutputCollector, type ResponseFile } from '../domain/response.ts';
+import type { OutputSink, ScriptRequest, ScriptRunner } from '../ports.ts';
+import { readOutputs } from './read-outputs.ts';
+import type { Supervisor } from './supervisor.ts';
+
+export interface CallDeps {
+  readonly perform: Supervisor['perform'];
+  readonly clock: Clock;
+  /** Bytes an answer may have. */
+  readonly responseBytes: number;
+}
+
+export interface CallRequest {
+  readonly plan: RunnerPlan;
+  readonly call: RunnerCall;
+  readonly body: Uint8Array;
+  readonly scripts: ScriptRunner;
+  readonly output: OutputSink;
+  /** Folder of this call alone. */
+  readonly workDir: string;
+  /** Aborted: the script is ended. */
+  readonly signal: AbortSignal;
+}
+
+export interface CallUnderWay {
+  /** The answer and the seconds the script took. */
+  readonly answer: Promise<CallAnswer & { readonly seconds: number }>;
+  /** Resolves when nothing of the call is left. */
+  readonly done: Promise<void>;
+}
+
+/** Performs a call as an attempt without a run: its answer is its outcome. It is answered before its folder is removed. */
+export function performCall(deps: CallDeps, request: CallRequest): CallUnderWay {
+  const { promise: answer, resolve, reject } = Promise.withResolvers<CallAnswer & { seconds: number }>();
+  const { plan, call, body } = request;
+  const collected = createOutputCollector(deps.responseBytes);
+  const timed = timedScripts(request.scripts, deps.clock);
+  let files: readonly ResponseFile[] = [];
+  let unknownEvent = false;
+  const finish = (outcome: AttemptOutcome): void => {
+    const end = { outcome, unknownEvent, files, at: deps.clock.now(), limit: deps.responseBytes };
+    try {
+      const made = callAnswer({ ...end, output: collected.bytes(), dropped: collected.dropped() });
+      resolve({ ...made, seconds: timed.seconds() });
+    } catch (error) {
+      reject(error);
+    }
+  };
+  const performed = deps.perform(attemptPlan(plan, call), {
+    workDir: request.workDir,
+    output: request.output,
+    report: () => undefined,
+    signal: request.signal,
+    onScriptOutput: collected.add,
+    call: {
+      event: body,
+      scripts: timed.scripts,
+      variables: callVariables(call, body.length),
+      onOutputs: async (outputs) => {
+        unknownEvent = outputs.unknownEvent;
+        // Only then files are the answer.
+        if (!unknownEvent) return;
+        files = await readOutputs(outputs, deps.responseBytes, plan.definition.output.length > 0);
+      },
+      onOutcome: finish,
+    },
+  });
+  return { answer, done: performed.then(() => undefined) };
+}
+
+/** The call's id stands for a run's. The event is not in it: bytes need no detour over text. */
+function attemptPlan(plan: RunnerPlan, call: RunnerCall): AttemptPlan {
+  return {
+    run_id: call.call_id,
+    attempt: 1,
+    service_uid: plan.service_uid,
+    service_version: plan.service_version,
+    definition: plan.definition,
+    script: plan.script,
+    secrets: plan.secrets,
+    event: { kind: 'inline', encoding: 'utf8', data: '' },
+    traceparent: call.traceparent,
+    hop: 0,
+    timeout_ms: call.timeout_ms,
+  };
+}
+
+function timedScripts(
+  scripts: ScriptRunner,
+  clock: Clock,
+): { readonly scripts: ScriptRunner; readonly seconds: () => number } {
+  let seconds = 0;
+  const run = async (request: ScriptRequest): ReturnType<ScriptRunner['run']> => {
+    const started = clock.monotonic();
+    try {
+      return await scripts.run(request);
+    } finally {
+      seconds = (clock.monotonic() - started) / 1000;
+    }
+  };
+  return { scripts: { run }, seconds: () => seconds };
+}
