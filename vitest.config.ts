@@ -36,7 +36,7 @@ export default defineConfig({
         test: {
           ...shared,
           name: 'real',
-          include: ['e2e/*.real.test.ts'],
+          include: ['e2e/*.real.test.ts', '{libs,services,apps}/*/test/real/*.real.test.ts'],
           testTimeout: 600_000,
           hookTimeout: 120_000,
         },

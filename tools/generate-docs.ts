@@ -3,7 +3,6 @@ import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { catalogue, subjectOf, type MessageName } from '@sluice/shared/contracts';
-import { Secret } from '@sluice/shared/config';
 import { unsupportedVariables } from '../apps/standalone/src/config.ts';
 import { variables } from '../apps/standalone/src/variables.ts';
 import { version } from '../apps/standalone/src/version.ts';
@@ -26,7 +25,7 @@ function variableTable(): string {
     const value = variable.fallback?.value;
     const fallback =
       machineDependent[name] ??
-      (value === undefined || value === '' || value instanceof Secret ? 'none' : `\`${String(value)}\``);
+      (value === undefined || value === '' || typeof value === 'object' ? 'none' : `\`${String(value)}\``);
     return `| \`${name}\` | ${fallback} | ${variable.form} | ${variable.why} |`;
   });
   return ['| variable | default | form | why |', '|---|---|---|---|', ...rows].join('\n');

@@ -1,6 +1,7 @@
 import { availableParallelism, totalmem } from 'node:os';
 import { integer, oneOf, text, type Variable } from '@sluice/shared/config';
 import { parseQuantity } from '@sluice/shared/contracts';
+import { parseEngineAddress, type EngineAddress } from '@sluice/supervisor/adapters';
 
 /** A Kubernetes quantity in a range. */
 function quantity(spec: { why: string; min: number; fallback: number }): Variable<number> {
@@ -15,6 +16,12 @@ function quantity(spec: { why: string; min: number; fallback: number }): Variabl
       return parsed;
     },
   };
+}
+
+/** Where a container engine listens. */
+function engineAddress(why: string): Variable<EngineAddress | undefined> {
+  const form = 'an address such as unix:///var/run/docker.sock or tcp://host:port';
+  return { why, form, fallback: { value: undefined }, parse: parseEngineAddress };
 }
 
 /** Memory that this process may use together with its children: the machine's, or the limit of its container. */
@@ -52,6 +59,13 @@ export const standaloneVariables = {
     min: 1024,
     max: 1_073_741_824,
     fallback: 10_485_760,
+  }),
+  DOCKER_HOST: engineAddress(
+    'Address of a Docker or Podman engine on this machine: scripts then run in containers instead of as processes.',
+  ),
+  DOCKER_CONFIG: text({
+    why: 'Folder of the config.json with the logins for registries that `docker login` stored; the default is ~/.docker.',
+    fallback: undefined,
   }),
   SLUICE_SHELL: text({ why: 'The program that runs scripts: a POSIX shell.', fallback: '/bin/sh' }),
 };

@@ -33,7 +33,7 @@ export function firstScreen(screen: FirstScreen): string {
       (one) => `  ${one.port.padEnd(width)}  ${one.adapter.padEnd(adapterWidth)}  ${one.chosenBy}`,
     ),
     '',
-    `  Scripts run as processes of this machine with the rights of user "${screen.user}": apply only services that you trust.`,
+    `  ${rights(screen)}`,
     `  At the same time run as many as declare ${screen.cores} cores and ${gibibytes(screen.memoryBytes)} GiB together, at most ${screen.slots}.`,
     '',
     screen.services === 0
@@ -41,6 +41,12 @@ export function firstScreen(screen: FirstScreen): string {
       : `  Next: npx sluice status   (${screen.services} service${screen.services === 1 ? '' : 's'} here)`,
     '',
   ].join('\n');
+}
+
+function rights({ adapters, user }: FirstScreen): string {
+  return adapters.some((one) => one.port === 'executor' && one.adapter === 'containers')
+    ? `Scripts run in containers as user "${user}", without privileges, and without network unless a service asks for it.`
+    : `Scripts run as processes of this machine with the rights of user "${user}": apply only services that you trust.`;
 }
 
 function gibibytes(bytes: number): string {

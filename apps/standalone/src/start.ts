@@ -22,7 +22,7 @@ export interface StartOptions {
  */
 export async function startStandalone(options: StartOptions): Promise<Running> {
   const config = readVariables(options.env, options.readFile);
-  await checkShell(config.SLUICE_SHELL);
+  if (config.DOCKER_HOST === undefined) await checkShell(config.SLUICE_SHELL);
   const folder = await openDataFolder(config.SLUICE_DATA);
   const log = createLogger({
     name: 'sluice',

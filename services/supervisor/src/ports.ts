@@ -1,6 +1,8 @@
 import type { AttemptOutcome, AttemptReport } from '@sluice/shared/contracts';
+import type { ContainerNeeds } from './domain/container-needs.ts';
 import type { ScriptEnd } from './domain/script-end.ts';
 
+export type { ContainerNeeds } from './domain/container-needs.ts';
 export type { ScriptEnd } from './domain/script-end.ts';
 
 export interface ScriptRequest {
@@ -20,13 +22,18 @@ export interface ScriptRequest {
    * script waits meanwhile. Must not reject.
    */
   readonly onOutput: (chunk: Uint8Array) => Promise<void>;
+  /** What a container for the script has to be; runners of processes do without. */
+  readonly container?: ContainerNeeds;
+  /** A line for the run's log about where the script runs. */
+  readonly onNote?: (message: string) => void;
 }
 
 /** Has a user's script run: as a child process, or by the shim of another container. */
 export interface ScriptRunner {
   /**
    * Resolves when the script has ended, all it printed was given to `onOutput`, and nothing it started is left.
-   * @throws AppError `unavailable` (no process could be made), `too_large` (its environment is)
+   * @throws AppError `unavailable` (no process could be made, or it went out of sight), `too_large` (its environment is)
+   * @throws AttemptStop where the definition or its image is what has to be mended
    */
   run(request: ScriptRequest): Promise<ScriptEnd>;
 }

@@ -95,6 +95,8 @@ const sluice: Fields = {
   infra_retries: 'integer',
   max_concurrency: 'integer',
   allow_loop: 'boolean',
+  image_pull_policy: 'text',
+  network: 'boolean',
 };
 
 /** Keys of a service (OSCAR §2.1 and what Sluice adds under `sluice`). */

@@ -108,7 +108,10 @@ function composeApi(deps: ComponentsDeps, slots: () => number): Api {
     clock,
     log,
     metrics,
-    capabilities: { warnings: (definition) => execution.executor.ignores(definition), refuse: () => [] },
+    capabilities: {
+      warnings: (definition) => execution.executor.ignores(definition),
+      refuse: (definition) => execution.refuse(definition),
+    },
     installation: () => ({
       adapters: Object.fromEntries(
         choices.map((one) => [one.port, { adapter: one.adapter, chosen_by: one.chosenBy }]),

@@ -1,12 +1,20 @@
-import { hostname } from 'node:os';
+import { homedir, hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Executor } from '@sluice/scheduler';
-import { createProcessExecutor } from '@sluice/scheduler/adapters';
+import { createLocalExecutor } from '@sluice/scheduler/adapters';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { ObjectStore, RunLogs } from '@sluice/shared/stores';
 import type { Logger, Registry } from '@sluice/shared/telemetry';
-import { createSupervisor, pickBaseEnvironment } from '@sluice/supervisor';
-import { createChildProcessScripts, killLeftovers, removeLeftWork } from '@sluice/supervisor/adapters';
+import type { ServiceDefinition } from '@sluice/shared/contracts';
+import { createSupervisor, isImageName, pickBaseEnvironment, type ScriptRunner } from '@sluice/supervisor';
+import {
+  createChildProcessScripts,
+  createContainerScripts,
+  killLeftovers,
+  openContainerHost,
+  removeLeftWork,
+  type ContainerHost,
+} from '@sluice/supervisor/adapters';
 import type { DataFolder } from '../data-folder.ts';
 import type { StandaloneConfig } from '../variables.ts';
 import type { AdapterChoice } from './choice.ts';
@@ -28,6 +36,8 @@ export interface ExecutionDeps {
 export interface ExecutionParts {
   readonly choice: AdapterChoice;
   readonly executor: Executor;
+  /** What of a definition cannot be done here. */
+  refuse(definition: ServiceDefinition): readonly { readonly field: string; readonly message: string }[];
   close(): Promise<void>;
 }
 
@@ -37,18 +47,12 @@ export interface ExecutionParts {
  */
 export async function composeExecution(deps: ExecutionDeps): Promise<ExecutionParts> {
   const { config, folder, clock, log } = deps;
-  await cleanUp(deps);
-  const scripts = createChildProcessScripts({
-    shell: config.SLUICE_SHELL,
-    pipeDir: join(folder.work, '.pipes'),
-    clock,
-    log,
-  });
+  const place = await openPlace(deps);
   const supervisor = createSupervisor({
     objects: deps.objects,
-    scripts,
+    scripts: place.scripts,
     scriptCacheDir: folder.scripts,
-    baseEnv: pickBaseEnvironment(deps.env),
+    baseEnv: place.baseEnv,
     hostName: hostname(),
     instance: deps.instance,
     clock,
@@ -56,8 +60,9 @@ export async function composeExecution(deps: ExecutionDeps): Promise<ExecutionPa
     metrics: deps.metrics,
   });
   return {
-    choice: { port: 'executor', adapter: 'processes', chosenBy: 'the only one of this version' },
-    executor: createProcessExecutor({
+    choice: place.choice,
+    executor: createLocalExecutor({
+      kind: place.kind,
       perform: supervisor.perform,
       logs: deps.logs,
       workRoot: folder.work,
@@ -66,11 +71,64 @@ export async function composeExecution(deps: ExecutionDeps): Promise<ExecutionPa
       clock,
       log,
     }),
+    refuse: place.refuse,
+    close: place.close,
+  };
+}
+
+/** Where scripts run. */
+interface Place extends Pick<ExecutionParts, 'choice' | 'refuse' | 'close'> {
+  readonly kind: 'process' | 'container';
+  readonly scripts: ScriptRunner;
+  readonly baseEnv: Readonly<Record<string, string>>;
+}
+
+async function openPlace(deps: ExecutionDeps): Promise<Place> {
+  const { config, folder, clock, log } = deps;
+  if (config.DOCKER_HOST !== undefined) return openContainers(deps, config.DOCKER_HOST);
+  await cleanUp(deps);
+  const scripts = createChildProcessScripts({
+    shell: config.SLUICE_SHELL,
+    pipeDir: join(folder.work, '.pipes'),
+    clock,
+    log,
+  });
+  return {
+    kind: 'process',
+    choice: { port: 'executor', adapter: 'processes', chosenBy: 'DOCKER_HOST is not set' },
+    scripts,
+    baseEnv: pickBaseEnvironment(deps.env),
+    refuse: () => [],
     close: async () => scripts.stop(),
   };
 }
 
-async function cleanUp({ folder, instance, clock, log }: ExecutionDeps): Promise<void> {
+async function openContainers(
+  deps: ExecutionDeps,
+  address: NonNullable<StandaloneConfig['DOCKER_HOST']>,
+): Promise<Place> {
+  const { config, instance, clock, log } = deps;
+  const user = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
+  const loginsDir = config.DOCKER_CONFIG ?? join(homedir(), '.docker');
+  const host = await openContainerHost({ address, instance, user, loginsDir, clock, log });
+  await cleanUp(deps, host);
+  return {
+    kind: 'container',
+    choice: { port: 'executor', adapter: 'containers', chosenBy: `DOCKER_HOST (${address.text})` },
+    scripts: createContainerScripts(host),
+    // An image has a PATH and a language of its own, and this machine's would name folders that are not in it.
+    baseEnv: {},
+    refuse: ({ image }) =>
+      isImageName(image)
+        ? []
+        : [{ field: 'image', message: `${JSON.stringify(image)} is not the name of an image` }],
+    close: async () => host.close(),
+  };
+}
+
+async function cleanUp({ folder, instance, clock, log }: ExecutionDeps, host?: ContainerHost): Promise<void> {
+  const containers = (await host?.removeLeftovers()) ?? 0;
+  if (containers > 0) log.warn({ containers }, 'containers of a killed server were still there');
   const { ended, remaining } = await killLeftovers(instance, { clock });
   if (ended + remaining > 0) log.warn({ ended, remaining }, 'scripts of a killed server were still running');
   const kept = await removeLeftWork(folder.work);

@@ -114,6 +114,10 @@ export const SluiceOptions = Type.Object({
   max_concurrency: Type.Optional(Type.Integer({ minimum: 0, maximum: 10_000 })),
   /** Accept a definition whose output can reach its own input. @default false */
   allow_loop: Type.Optional(Type.Boolean()),
+  /** When a container's image is pulled: `Always` or `IfNotPresent`. @default Always, but IfNotPresent for an image named by its digest */
+  image_pull_policy: Type.Optional(Type.String()),
+  /** Whether a container has a network. @default false */
+  network: Type.Optional(Type.Boolean()),
 });
 export type SluiceOptions = Static<typeof SluiceOptions>;
 

@@ -71,6 +71,9 @@ function textFaults(definition: ServiceDefinition): Fault[] {
   if (!/^[\x21-\x7e]{1,1024}$/.test(definition.image)) {
     faults.push({ field: 'image', message: 'must be an image reference without spaces' });
   }
+  if (!['Always', 'IfNotPresent'].includes(definition.sluice?.image_pull_policy ?? 'Always')) {
+    faults.push({ field: 'sluice.image_pull_policy', message: 'must be "Always" or "IfNotPresent"' });
+  }
   if (definition.script?.includes('\0') === true) {
     faults.push({ field: 'script', message: 'has a NUL character' });
   }

@@ -163,6 +163,7 @@ describe('validate', () => {
     [{ expose: { api_port: 70_000 } }, 'expose.api_port[0]: must be 0 to 65535'],
     [{ expose: { auth_type: 'x' } }, 'expose.auth_type: unsupported'],
     [{ sluice: { timeout: 0 } }, 'sluice.timeout: must be 1 to 2592000'],
+    [{ sluice: { image_pull_policy: 'Never' } }, 'sluice.image_pull_policy: must be "Always"'],
     [{ sluice: { script_retries: 11 } }, 'sluice.script_retries: must be 0 to 10'],
     [{ mount: { storage_provider: 'minio', path: 'x' } }, 'mount: is not supported'],
     [{ volume: { size: '1Gi', mount_path: '/data' } }, 'volume: is not supported'],

@@ -1,2 +1,2 @@
-export { createProcessExecutor } from './process-executor.ts';
-export type { ProcessExecutorDeps } from './process-executor.ts';
+export { createLocalExecutor } from './local-executor.ts';
+export type { LocalExecutorDeps } from './local-executor.ts';

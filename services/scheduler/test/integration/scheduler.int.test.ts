@@ -22,7 +22,7 @@ import type { StoredDefinition } from '@sluice/shared/stores';
 import { createMetrics, silentLogger } from '@sluice/shared/telemetry';
 import { eventually } from '@sluice/shared/testing';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { createProcessExecutor } from '../../src/adapters/index.ts';
+import { createLocalExecutor } from '../../src/adapters/index.ts';
 import { createScheduler, type PerformAttempt } from '../../src/index.ts';
 import { smallDefinition } from '../plan.ts';
 
@@ -58,7 +58,8 @@ function open() {
     definitions,
     schedule: async (perform: PerformAttempt, slots = 4) => {
       const logs = createFolderRunLogs({ root: join(root, 'logs'), clock });
-      const executor = createProcessExecutor({
+      const executor = createLocalExecutor({
+        kind: 'process',
         perform,
         logs,
         workRoot: root,

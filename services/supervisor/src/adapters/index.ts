@@ -4,3 +4,6 @@ export {
   type ChildProcessScriptsOptions,
 } from './child-process-script.ts';
 export { killLeftovers, removeLeftWork, type LeftoverDeps, type Leftovers } from './leftovers.ts';
+export { createContainerScripts } from './container-scripts.ts';
+export { openContainerHost, type ContainerHost, type ContainerHostOptions } from './container-host.ts';
+export { parseEngineAddress, type EngineAddress } from './engine-address.ts';

@@ -5,6 +5,7 @@ import type { Clock } from '@sluice/shared/lifecycle';
 import type { ObjectStore } from '@sluice/shared/stores';
 import { traceIdOf, type Logger, type Registry } from '@sluice/shared/telemetry';
 import { AttemptStop, outcomeOfError, stopForStore } from '../domain/attempt-stop.ts';
+import { attemptContainer } from '../domain/container-needs.ts';
 import { recogniseEvent, type RecognisedEvent } from '../domain/event.ts';
 import { logThreshold } from '../domain/log-line.ts';
 import { outputTargets } from '../domain/outputs.ts';
@@ -163,6 +164,8 @@ async function runScript(
         attempt.progress({ phase: 'running' });
       },
       onOutput: async (chunk) => log.output(chunk),
+      container: attemptContainer(plan),
+      onNote: (message) => log.line('INFO', message),
     });
   } catch (error) {
     throw stopForRunner(error, attempt.scriptStarted);

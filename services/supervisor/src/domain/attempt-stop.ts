@@ -24,6 +24,11 @@ export type FailureCode =
   | 'storage_full'
   | 'script_not_started'
   | 'script_lost'
+  | 'out_of_memory'
+  | 'image_not_found'
+  | 'image_pull_failed'
+  | 'image_unusable'
+  | 'container_refused'
   | 'internal_error';
 
 export interface StopOptions {

@@ -6,6 +6,8 @@ export type ScriptEnd =
   | { readonly kind: 'exited'; readonly exitCode: number }
   /** By a signal that did not come from us. */
   | { readonly kind: 'signalled'; readonly signal: string }
+  /** By the kernel, since it used more than its container may. */
+  | { readonly kind: 'out_of_memory'; readonly exitCode: number; readonly limit: string }
   | { readonly kind: 'timed_out' }
   | { readonly kind: 'cancelled' };
 
@@ -27,6 +29,16 @@ export function stopForScript(end: ScriptEnd, timeoutMs: number, lastLines: stri
     return new AttemptStop('script_killed', `the script was ended by ${end.signal}${reason}${tail}`, {
       exitCode,
     });
+  }
+  if (end.kind === 'out_of_memory') {
+    const { exitCode, limit } = end;
+    return new AttemptStop(
+      'out_of_memory',
+      `out of memory at ${limit}: the script may use what "memory" declares${tail}`,
+      {
+        exitCode,
+      },
+    );
   }
   const { exitCode } = end;
   if (exitCode === 0) return undefined;

@@ -4,11 +4,14 @@ import { AppError, messageOf } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { RunLogs } from '@sluice/shared/stores';
 import type { Logger } from '@sluice/shared/telemetry';
+import { ignoredBy, type LocalKind } from '../domain/ignored.ts';
 import { plannedStop } from '../domain/next-step.ts';
 import { clampTo } from '../domain/requirements.ts';
 import type { Executor, PerformAttempt, Requirements, Reservation } from '../ports.ts';
 
-export interface ProcessExecutorDeps {
+export interface LocalExecutorDeps {
+  /** What `perform` has scripts run as. */
+  readonly kind: LocalKind;
   readonly perform: PerformAttempt;
   readonly logs: RunLogs;
   /** Folder that holds one work folder an attempt. */
@@ -36,10 +39,10 @@ interface State {
 }
 
 /**
- * Performs attempts as child processes of this one, with this user's rights. Declared CPU and memory bound how many run side by side;
- * they are not enforced on a script.
+ * Performs attempts on this machine, the supervisor in this process. Declared CPU and memory bound how many run side by side; only containers hold a
+ * script to them, and keep it from what else this user may do.
  */
-export function createProcessExecutor(deps: ProcessExecutorDeps): Executor {
+export function createLocalExecutor(deps: LocalExecutorDeps): Executor {
   const state: State = {
     running: new Map(),
     free: { ...deps.capacity, slots: deps.slots },
@@ -48,7 +51,7 @@ export function createProcessExecutor(deps: ProcessExecutorDeps): Executor {
     stopping: false,
   };
   return {
-    kind: 'process',
+    kind: deps.kind,
     slots: deps.slots,
     reserve: (wanted) => Promise.resolve(reserve(state, clampTo(deps.capacity, wanted))),
     start: (plan, reservation) => {
@@ -73,8 +76,7 @@ export function createProcessExecutor(deps: ProcessExecutorDeps): Executor {
     onRoom: (listener) => {
       state.room = listener;
     },
-    ignores: (definition) =>
-      definition.image === '' ? [] : ['image is not used: scripts run as processes of this machine'],
+    ignores: (definition) => ignoredBy(deps.kind, definition),
     stop: (timeoutMs) => stop(deps, state, timeoutMs),
   };
 }
@@ -103,7 +105,7 @@ function reserve(state: State, wanted: Requirements): Reservation | undefined {
   };
 }
 
-function begin(deps: ProcessExecutorDeps, state: State, plan: AttemptPlan, reservation: Reservation): void {
+function begin(deps: LocalExecutorDeps, state: State, plan: AttemptPlan, reservation: Reservation): void {
   const ref = { run_id: plan.run_id, attempt: plan.attempt };
   const abort = new AbortController();
   const { promise: done, resolve } = Promise.withResolvers<void>();
@@ -126,7 +128,7 @@ function begin(deps: ProcessExecutorDeps, state: State, plan: AttemptPlan, reser
 }
 
 async function performSafely(
-  deps: ProcessExecutorDeps,
+  deps: LocalExecutorDeps,
   state: State,
   plan: AttemptPlan,
   attempt: Attempt,
@@ -168,7 +170,7 @@ function stoppedByUs(state: State, attempt: Attempt, outcome: AttemptOutcome): A
   return { ...outcome, result: 'lost', failure };
 }
 
-async function stop(deps: ProcessExecutorDeps, state: State, timeoutMs: number): Promise<void> {
+async function stop(deps: LocalExecutorDeps, state: State, timeoutMs: number): Promise<void> {
   state.stopping = true;
   const all = Promise.allSettled([...state.running.values()].map((attempt) => attempt.done));
   const grace = new AbortController();

@@ -2,8 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createProcessExecutor } from '@sluice/scheduler/adapters';
-import { Secret } from '@sluice/shared/config';
+import { createLocalExecutor } from '@sluice/scheduler/adapters';
 import {
   createFolderObjectStore,
   createFolderRunLogs,
@@ -11,16 +10,34 @@ import {
   createSqliteObjectIndex,
   openDatabase,
 } from '@sluice/shared/adapters';
+import { Secret } from '@sluice/shared/config';
 import { systemClock as clock } from '@sluice/shared/lifecycle';
 import { silentLogger } from '@sluice/shared/telemetry';
 import { createSupervisor } from '@sluice/supervisor';
-import { createChildProcessScripts } from '@sluice/supervisor/adapters';
+import { createContainerScripts, openContainerHost, parseEngineAddress } from '@sluice/supervisor/adapters';
 import { describeExecutor, type ExecutorHarness } from '../executor.suite.ts';
 
+/** The suite's services name the image `busybox`. */
 async function make(): Promise<ExecutorHarness> {
+  const { DOCKER_HOST } = process.env;
+  if (!DOCKER_HOST) {
+    throw new Error(
+      'this test needs a Docker or Podman engine that can pull busybox: set DOCKER_HOST (unix:///path)',
+    );
+  }
   const root = await mkdtemp(join(tmpdir(), 'sluice-executor-'));
   await mkdir(join(root, 'work'));
   const log = silentLogger();
+  const instance = randomBytes(6).toString('hex');
+  const host = await openContainerHost({
+    address: parseEngineAddress(DOCKER_HOST),
+    instance,
+    user: { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 },
+    loginsDir: root,
+    graceMs: 1000,
+    clock,
+    log,
+  });
   const db = openDatabase({ path: join(root, 'sluice.db'), clock, log });
   const objects = await createFolderObjectStore({
     bucketsRoot: join(root, 'buckets'),
@@ -31,18 +48,18 @@ async function make(): Promise<ExecutorHarness> {
     log,
     presign: createPresigner({ key: new Secret('key'), baseUrl: () => '', clock }),
   });
-  const scripts = createChildProcessScripts({ pipeDir: join(root, 'pipes'), graceMs: 200, clock, log });
   const supervisor = createSupervisor({
     objects,
-    scripts,
+    scripts: createContainerScripts(host),
     scriptCacheDir: join(root, 'scripts'),
-    baseEnv: { PATH: process.env['PATH'] ?? '' },
+    baseEnv: {},
     hostName: 'test',
-    instance: randomBytes(6).toString('hex'),
+    instance,
     clock,
     log,
   });
-  const executor = createProcessExecutor({
+  const executor = createLocalExecutor({
+    kind: 'container',
     perform: supervisor.perform,
     logs: createFolderRunLogs({ root: join(root, 'logs'), clock }),
     workRoot: join(root, 'work'),
@@ -55,12 +72,15 @@ async function make(): Promise<ExecutorHarness> {
     executor,
     close: async () => {
       await executor.stop(0);
-      await scripts.stop();
+      const left = await host.engine.list(`sluice.instance=${instance}`);
+      await host.removeLeftovers();
+      await host.close();
       await objects.close();
       await db.close();
       await rm(root, { recursive: true, force: true });
+      if (left.length > 0) throw new Error(`${left.length} containers were left`);
     },
   };
 }
 
-describeExecutor('processes', make);
+describeExecutor('containers', make);

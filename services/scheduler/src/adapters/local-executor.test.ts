@@ -4,7 +4,7 @@ import type { RunLogs } from '@sluice/shared/stores';
 import { silentLogger } from '@sluice/shared/telemetry';
 import { expect, test } from 'vitest';
 import type { PerformAttempt, Reservation } from '../ports.ts';
-import { createProcessExecutor } from './process-executor.ts';
+import { createLocalExecutor } from './local-executor.ts';
 
 const noLogs: RunLogs = {
   open: () =>
@@ -18,7 +18,8 @@ const noLogs: RunLogs = {
 
 function executor(perform: PerformAttempt) {
   const reports: AttemptReport[] = [];
-  const made = createProcessExecutor({
+  const made = createLocalExecutor({
+    kind: 'process',
     perform,
     logs: noLogs,
     workRoot: '/unused',
