@@ -3,6 +3,7 @@ import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { catalogue, subjectOf, type MessageName } from '@sluice/shared/contracts';
+import { fdlJsonSchema } from '../apps/cli/src/fdl/json-schema.ts';
 import { unsupportedVariables } from '../apps/standalone/src/config.ts';
 import { variables } from '../apps/standalone/src/variables.ts';
 import { version } from '../apps/standalone/src/version.ts';
@@ -64,16 +65,28 @@ for (const part of parts) {
   }
 }
 
-const openapi = fileURLToPath(new URL('../docs/openapi.json', import.meta.url));
-const description = `${JSON.stringify(await describeApi(version), null, 1)}\n`;
-if (!existsSync(openapi) || readFileSync(openapi, 'utf8') !== description) {
+/** Files that come from code as a whole. */
+const wholes = [
+  {
+    file: 'docs/openapi.json',
+    what: 'does not tell of the routes that there are',
+    text: `${JSON.stringify(await describeApi(version), null, 1)}\n`,
+  },
+  {
+    file: 'docs/fdl.schema.json',
+    what: 'is not the schema of the FDL files that the client reads',
+    text: `${JSON.stringify(fdlJsonSchema(), null, 1)}\n`,
+  },
+];
+
+for (const { file, what, text } of wholes) {
+  const path = fileURLToPath(new URL(`../${file}`, import.meta.url));
+  if (existsSync(path) && readFileSync(path, 'utf8') === text) continue;
   if (process.argv.includes('--check')) {
-    process.stderr.write(
-      'docs/openapi.json does not tell of the routes that there are: run "npm run docs".\n',
-    );
+    process.stderr.write(`${file} ${what}: run "npm run docs".\n`);
     process.exitCode = 1;
   } else {
-    writeFileSync(openapi, description);
+    writeFileSync(path, text);
   }
 }
 

@@ -1,4 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
+import { CliError, messageOf, systemCode } from './cli-error.ts';
+import { exitCodes } from './exit-codes.ts';
 
 /** Where the command reads from and writes to. */
 export interface Io {
@@ -17,7 +19,10 @@ interface Tty {
   readonly isTTY?: boolean;
 }
 
-/** @throws the stream's error, of a write to it or before */
+/**
+ * Writes reject with the stream's own EPIPE (the reader has had enough), else with a CliError `output_failed`: a full disk is nobody's
+ * bug.
+ */
 export function createIo(streams: {
   readonly stdin: Readable & Tty;
   readonly stdout: Writable & Tty;
@@ -38,7 +43,18 @@ function write(stream: Writable, chunk: string | Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
     stream.write(chunk, (error) => {
       if (error === null || error === undefined) resolve();
-      else reject(error);
+      else reject(systemCode(error) === 'EPIPE' ? error : outputFailed(error));
     });
+  });
+}
+
+/** `code` of the error above. */
+export const outputFailedCode = 'output_failed';
+
+function outputFailed(error: Error): CliError {
+  return new CliError(exitCodes.failed, `The output cannot be written: ${messageOf(error)}.`, {
+    code: outputFailedCode,
+    hint: 'Is the disk full?',
+    cause: error,
   });
 }

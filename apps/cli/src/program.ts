@@ -3,6 +3,7 @@ import { Command, Option } from 'commander';
 import { defineFileCommands } from './define/file.ts';
 import { defineRunCommands } from './define/run.ts';
 import { defineServiceCommands } from './define/service.ts';
+import { defineSetupCommands } from './define/setup.ts';
 import { defineSystemCommands } from './define/system.ts';
 import type { Context, GlobalOptions, Runtime } from './context.ts';
 import { exitCodeMeanings, type ExitCode } from './exit-codes.ts';
@@ -12,6 +13,8 @@ export interface ProgramState {
   exitCode: ExitCode;
   /** Something has been written with `--json`. */
   jsonBegun: boolean;
+  /** What commander (help, version, usage) has begun to write. */
+  readonly writes: Promise<void>[];
 }
 
 /** Runs the body of a command. What it needs is loaded only now: `sluice --version` should not wait for it. */
@@ -45,11 +48,12 @@ export function createProgram(runtime: Runtime, state: ProgramState): Command {
     .showHelpAfterError('(--help shows how)')
     .exitOverride()
     .configureOutput({
-      writeOut: (text) => void runtime.io.out(text),
-      writeErr: (text) => void runtime.io.err(text),
+      writeOut: (text) => state.writes.push(runtime.io.out(text)),
+      writeErr: (text) => state.writes.push(runtime.io.err(text)),
       getOutHelpWidth: () => 100,
       getErrHelpWidth: () => 100,
     });
+  defineSetupCommands(program, run);
   defineServiceCommands(program, run);
   defineRunCommands(program, run);
   defineFileCommands(program, run);

@@ -4,7 +4,8 @@ import type { Runtime } from './context.ts';
 import { exitCodes, type ExitCode } from './exit-codes.ts';
 import { FdlError } from './fdl/problem.ts';
 import { createJsonOutput, errorDocument } from './output.ts';
-import { createProgram } from './program.ts';
+import { outputFailedCode } from './io.ts';
+import { createProgram, type ProgramState } from './program.ts';
 
 /** Why the signal of a `Runtime` was aborted. */
 export class Interrupted extends Error {
@@ -22,14 +23,19 @@ export class Interrupted extends Error {
  * @param args without the interpreter and the script
  */
 export async function runCli(args: readonly string[], runtime: Runtime): Promise<ExitCode> {
-  const state = { exitCode: exitCodes.ok as ExitCode, jsonBegun: false };
+  const state: ProgramState = { exitCode: exitCodes.ok, jsonBegun: false, writes: [] };
   const program = createProgram(runtime, state);
+  const tell = (error: unknown): Promise<ExitCode> => report(error, args, runtime, state.jsonBegun);
+  let exitCode: ExitCode;
   try {
     await program.parseAsync([...args], { from: 'user' });
-    return state.exitCode;
+    exitCode = state.exitCode;
   } catch (error) {
-    return await report(error, args, runtime, state.jsonBegun);
+    // A stderr that can't be written to has nobody who could be told; the exit code says it.
+    exitCode = await tell(error).catch(() => exitCodes.failed);
   }
+  const failed = (await Promise.allSettled(state.writes)).find(({ status }) => status === 'rejected');
+  return failed?.status === 'rejected' ? await tell(failed.reason).catch(() => exitCodes.failed) : exitCode;
 }
 
 async function report(
@@ -42,7 +48,8 @@ async function report(
   if (systemCode(error) === 'EPIPE') return exitCodes.ok;
   if (error instanceof Interrupted) return error.exitCode;
   if (error instanceof CommanderError) return await reportUsage(error, args, runtime);
-  if (args.includes('--json') && !jsonBegun) {
+  const isOutput = error instanceof CliError && error.code === outputFailedCode;
+  if (args.includes('--json') && !jsonBegun && !isOutput) {
     await createJsonOutput(runtime.io.out).document({ error: errorDocument(error) });
   }
   if (error instanceof FdlError) {

@@ -12,6 +12,7 @@ import { followRun, parseCount, waitDeadline, withTail } from '../runs/follow.ts
 import { lastLogLines, linesOf, logBytes } from '../runs/log.ts';
 import { parseRemote } from '../files/remote-path.ts';
 import { note } from '../say.ts';
+import { serviceNamed } from './service.ts';
 
 export interface ListOptions {
   readonly state?: string;
@@ -32,7 +33,12 @@ export async function listRuns(
   const { json } = context;
   if (json !== undefined) {
     await json.list('runs', async (add) => {
-      const next = await eachRun(context, filter, limit, (run) => add(run.raw));
+      let count = 0;
+      const next = await eachRun(context, filter, limit, (run) => {
+        count += 1;
+        return add(run.raw);
+      });
+      if (count === 0) await requireService(context, service);
       return next === undefined ? undefined : { next };
     });
     return exitCodes.ok;
@@ -43,12 +49,18 @@ export async function listRuns(
     return Promise.resolve();
   });
   if (runs.length === 0) {
+    await requireService(context, service);
     await note(context, 'No runs.');
     return exitCodes.ok;
   }
   await context.io.out(`${runTable(context, runs)}\n`);
   if (next !== undefined) await note(context, `There are older ones: --limit shows more than ${limit}.`);
   return exitCodes.ok;
+}
+
+/** No runs of a service: there may be no such service. One that was deleted can have runs left. */
+async function requireService(context: Context, service: string | undefined): Promise<void> {
+  if (service !== undefined) await serviceNamed(context, service);
 }
 
 function filterOf(service: string | undefined, options: ListOptions): RunFilter {

@@ -1,0 +1,37 @@
+import type { Command } from 'commander';
+import type { InitOptions } from '../commands/init.ts';
+import type { RunCommand } from '../program.ts';
+import { examples } from './examples.ts';
+
+/** Commands that a service or a server begins with. */
+export function defineSetupCommands(program: Command, run: RunCommand): void {
+  program
+    .command('init')
+    .summary('write the files of a new service')
+    .description('Writes NAME.yaml (the definition) and NAME.sh (the script), ready for "sluice apply".')
+    .argument('[name]', 'name of the service; asked for on a terminal')
+    .option('--dir <folder>', 'where to (default: the current folder)')
+    .option('--image <image>', 'container image (default: one for the language)')
+    .option('--input <bucket/folder>', 'files that land here start runs (default: NAME/in)')
+    .option('--output <bucket/folder>', 'results go here (default: NAME/out)')
+    .option('--lang <language>', 'what the script is written in: sh, python or node', 'sh')
+    .option('--force', 'overwrite files that are there')
+    .addHelpText(
+      'after',
+      examples(
+        ['sluice init word-count', 'word-count.yaml and word-count.sh, here'],
+        ['sluice init resize --lang python --dir services', 'a script in Python, in a folder'],
+      ),
+    )
+    .action((name: string | undefined, options: InitOptions, command: Command) =>
+      run(command, async (context) => (await import('../commands/init.ts')).init(context, name, options)),
+    );
+  program
+    .command('schema')
+    .summary('print the JSON Schema of FDL files')
+    .description('Prints the JSON Schema of FDL files, with which editors complete and check them.')
+    .addHelpText('after', examples(['sluice schema > fdl.schema.json', 'for an editor']))
+    .action((_: unknown, command: Command) =>
+      run(command, async (context) => (await import('../commands/schema.ts')).printSchema(context)),
+    );
+}

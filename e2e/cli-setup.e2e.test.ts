@@ -1,0 +1,36 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { removeFolder, startServer, tempFolder, type Finished, type Server } from './support/server.ts';
+
+// From nothing to results, with the client's own helpers only.
+let data: string;
+let files: string;
+let server: Server;
+
+beforeAll(async () => {
+  [data, files] = await Promise.all([tempFolder(), tempFolder()]);
+  server = await startServer({ data });
+});
+afterAll(async () => {
+  await server.stop();
+  await Promise.all([removeFolder(data), removeFolder(files)]);
+});
+
+const ok = (done: Finished): Finished => {
+  expect(done.code, `${done.stdout}${done.stderr}`).toBe(0);
+  return done;
+};
+
+test('init, plan, apply, put --wait', async () => {
+  ok(await server.sluice('init', 'first', '--dir', files));
+  const fdl = join(files, 'first.yaml');
+  expect(ok(await server.sluice('plan', fdl))).toMatchObject({ stdout: '+ first (new)\n', stderr: '' });
+  ok(await server.sluice('apply', fdl));
+  await writeFile(join(files, 'poem.txt'), 'one\ntwo\n');
+  const put = ok(await server.sluice('file', 'put', '--wait', join(files, 'poem.txt'), 'first/in/'));
+  expect(put.stdout).toBe('first/out/poem-report.txt\n');
+  expect(await readFile(join(data, 'buckets/first/out/poem-report.txt'), 'utf8')).toBe(
+    'file: poem.txt\nbytes: 8\nlines: 2\n',
+  );
+});
