@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { createApiClient } from './api/client.ts';
-import { checkoutFolder, findConnection, type Connection } from './api/connection.ts';
+import { checkoutFolder, findConnection, profileConnection, type Connection } from './api/connection.ts';
 import { createApi, type Api } from './api/routes.ts';
 import { createTransport } from './api/transport.ts';
 import { systemCode, usageError } from './cli-error.ts';
@@ -8,10 +8,13 @@ import { createColors, type Colors } from './format/colors.ts';
 import { parseDuration } from './format/quantity.ts';
 import type { Io } from './io.ts';
 import { createJsonOutput, type JsonOutput } from './output.ts';
+import { configFileOf, readConfig, type ProfileConfig } from './profiles/config.ts';
+import { warn } from './say.ts';
 
 /** Options that every command takes. */
 export interface GlobalOptions {
   readonly url?: string;
+  readonly profile?: string;
   readonly timeout?: string;
   readonly json?: boolean;
   readonly color?: boolean;
@@ -26,59 +29,95 @@ export interface Runtime {
   readonly signal: AbortSignal;
 }
 
-/** What a command works with. */
-export interface Context {
-  readonly io: Io;
-  readonly cwd: string;
-  readonly signal: AbortSignal;
+/** What a command works with that needs no server. */
+export interface LocalContext extends Runtime {
+  readonly options: GlobalOptions;
   /** Undefined: for people. */
   readonly json: JsonOutput | undefined;
   /** For stdout. */
   readonly colors: Colors;
   /** For stderr. */
   readonly errColors: Colors;
-  readonly connection: Connection;
-  readonly api: Api;
   /** How long to wait for runs, in milliseconds; Infinity for `--timeout 0`. */
   readonly waitMs: number;
+  /** How long the server may be silent. */
+  readonly idleMs: number;
   /** Epoch milliseconds. */
   now(): number;
   /** Resolves after `ms`; rejects with the signal's reason. */
   sleep(ms: number): Promise<void>;
+  /** What `close` has to end as well. */
+  onClose(end: () => void): void;
   close(): void;
+}
+
+/** What a command works with. */
+export interface Context extends LocalContext {
+  readonly connection: Connection;
+  readonly api: Api;
+  readonly config: ProfileConfig;
 }
 
 const defaultIdleMs = 30_000;
 const defaultWaitMs = 60 * 60 * 1000;
 
-/** @throws CliError for an option or variable that can't be used */
-export function createContext(runtime: Runtime, options: GlobalOptions): Context {
-  const { io, env, cwd, signal } = runtime;
+/** @throws CliError for an option that can't be used */
+export function createLocalContext(runtime: Runtime, options: GlobalOptions): LocalContext {
+  const { io, env, signal } = runtime;
   const limit = timeoutOf(options.timeout);
-  const connection = findConnection({ url: options.url, env, cwd, checkout: checkoutFolder(), isAlive });
-  const transport = createTransport(connection.url, Math.min(limit ?? defaultIdleMs, longestTimer), signal);
-  const sleep = async (ms: number): Promise<void> => {
-    await delay(ms, undefined, { signal }).catch((error: unknown) => {
-      signal.throwIfAborted();
-      throw error;
-    });
-  };
-  const now = (): number => Date.now();
-  const client = createApiClient({ connection, transport, signal, sleep, now, random: Math.random });
+  const ends: (() => void)[] = [];
   return {
-    io,
-    cwd,
-    signal,
+    ...runtime,
+    options,
     json: options.json === true ? createJsonOutput(io.out) : undefined,
     colors: createColors(wantsColor(options, env, io.outIsTty)),
     errColors: createColors(wantsColor(options, env, io.errIsTty)),
-    connection,
-    api: createApi(client),
     waitMs: limit ?? defaultWaitMs,
-    now,
-    sleep,
-    close: transport.close,
+    idleMs: Math.min(limit ?? defaultIdleMs, longestTimer),
+    now: () => Date.now(),
+    sleep: async (ms) => {
+      await delay(Math.min(ms, longestTimer), undefined, { signal }).catch((error: unknown) => {
+        signal.throwIfAborted();
+        throw error;
+      });
+    },
+    onClose: (end) => void ends.push(end),
+    close: () => {
+      for (const end of ends.splice(0)) end();
+    },
   };
+}
+
+/** Finds the server to speak to. Nothing is sent yet. @throws CliError for an option, variable or file that can't be used */
+export async function connect(local: LocalContext): Promise<Context> {
+  const { env, cwd, options } = local;
+  const config = await readConfig(configFileOf(env));
+  if (config.isExposed) {
+    await warn(
+      local,
+      `others may read ${config.file ?? ''}, which holds passwords; mend it with: chmod 600 ${config.file ?? ''}`,
+    );
+  }
+  const { url, profile } = options;
+  return connectTo(
+    local,
+    findConnection({ url, profile, config, env, cwd, checkout: checkoutFolder(), isAlive }),
+    config,
+  );
+}
+
+export function connectTo(local: LocalContext, connection: Connection, config: ProfileConfig): Context {
+  const { signal, sleep, now } = local;
+  const { url: base, ca } = connection;
+  const transport = createTransport({ base, ca, idleMs: local.idleMs, signal });
+  local.onClose(transport.close);
+  const client = createApiClient({ connection, transport, signal, sleep, now, random: Math.random });
+  return { ...local, connection, api: createApi(client), config };
+}
+
+/** The same command's dealings with the server of another profile. @throws CliError for a profile that is not known */
+export function connectToProfile(context: Context, name: string): Context {
+  return connectTo(context, profileConnection(context.config, name, context.env), context.config);
 }
 
 /** Timers hold 31 bits. */
@@ -101,7 +140,8 @@ function wantsColor(options: GlobalOptions, env: Runtime['env'], isTty: boolean)
   return isTty && options.color !== false && !noColor && env['TERM'] !== 'dumb';
 }
 
-function isAlive(pid: number): boolean {
+/** Whether a process of this machine lives. */
+export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;

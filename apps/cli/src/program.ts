@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { defineFileCommands } from './define/file.ts';
+import { defineProfileCommands } from './define/profile.ts';
 import { defineRunCommands } from './define/run.ts';
 import { defineServiceCommands } from './define/service.ts';
 import { defineSetupCommands } from './define/setup.ts';
 import { defineSystemCommands } from './define/system.ts';
-import type { Context, GlobalOptions, Runtime } from './context.ts';
+import type { Context, GlobalOptions, LocalContext, Runtime } from './context.ts';
 import { exitCodeMeanings, type ExitCode } from './exit-codes.ts';
 
 /** How a command line ended. */
@@ -20,12 +21,18 @@ export interface ProgramState {
 /** Runs the body of a command. What it needs is loaded only now: `sluice --version` should not wait for it. */
 export type RunCommand = (command: Command, body: (context: Context) => Promise<ExitCode>) => Promise<void>;
 
+/** The same for a command that needs no server, or finds its own. */
+export type RunLocal = (
+  command: Command,
+  body: (context: LocalContext) => Promise<ExitCode>,
+) => Promise<void>;
+
 /** The whole command line. @param state is told how the command ended */
 export function createProgram(runtime: Runtime, state: ProgramState): Command {
   const program = new Command('sluice');
-  const run: RunCommand = async (command, body) => {
-    const { createContext } = await import('./context.ts');
-    const context = createContext(runtime, command.optsWithGlobals<GlobalOptions>());
+  const runLocal: RunLocal = async (command, body) => {
+    const { createLocalContext } = await import('./context.ts');
+    const context = createLocalContext(runtime, command.optsWithGlobals<GlobalOptions>());
     try {
       state.exitCode = await body(context);
     } finally {
@@ -33,12 +40,25 @@ export function createProgram(runtime: Runtime, state: ProgramState): Command {
       context.close();
     }
   };
+  const run: RunCommand = (command, body) =>
+    runLocal(command, async (local) => await body(await (await import('./context.ts')).connect(local)));
   program
     .description('Turns files into results: services, their runs, and the files in and out.')
     .version(version(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'show this help')
     .helpCommand('help [command]', 'show help for a command')
-    .addOption(new Option('--url <url>', 'the server (default: SLUICE_URL, else the one of this machine)'))
+    .addOption(
+      new Option(
+        '--url <url>',
+        'the server (default: SLUICE_URL, else a profile, else the one of this machine)',
+      ),
+    )
+    .addOption(
+      new Option(
+        '--profile <name>',
+        'the server of a profile, see "sluice profile" (default: SLUICE_PROFILE)',
+      ),
+    )
     .option(
       '--timeout <time>',
       'how long to wait: for runs (default 1h), else for an answer (default 30s); 0 is no limit',
@@ -53,7 +73,8 @@ export function createProgram(runtime: Runtime, state: ProgramState): Command {
       getOutHelpWidth: () => 100,
       getErrHelpWidth: () => 100,
     });
-  defineSetupCommands(program, run);
+  defineSetupCommands(program, runLocal);
+  defineProfileCommands(program, runLocal);
   defineServiceCommands(program, run);
   defineRunCommands(program, run);
   defineFileCommands(program, run);
@@ -82,7 +103,7 @@ Exit codes:
 ${codes.join('\n')}
 
 Environment:
-  SLUICE_URL                                  the server
+  SLUICE_URL, SLUICE_PROFILE                  the server, or the profile with it
   SLUICE_USERNAME, SLUICE_PASSWORD            who you are (or OSCAR_USERNAME, OSCAR_PASSWORD; each also with _FILE)
   SLUICE_DATA                                 data folder of a server on this machine, whose own password is used
 `;

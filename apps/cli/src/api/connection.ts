@@ -1,7 +1,9 @@
+import { X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { messageOf, systemCode, usageError } from '../cli-error.ts';
+import { messageOf, notFound, systemCode, usageError } from '../cli-error.ts';
+import type { Profile, ProfileConfig } from '../profiles/config.ts';
 
 export interface Credentials {
   readonly username: string;
@@ -13,7 +15,11 @@ export interface Connection {
   /** Without credentials, query or slash at the end. */
   readonly url: URL;
   readonly credentials: Credentials | undefined;
-  readonly source: 'option' | 'environment' | 'local server' | 'default';
+  readonly source: 'option' | 'login' | 'profile' | 'environment' | 'local server' | 'default';
+  /** Name of the profile it is of. */
+  readonly profile?: string;
+  /** Certificate authorities (PEM) to trust beside the system's. */
+  readonly ca?: string;
   /** Data folder of the local server that was found, running or not. */
   readonly dataFolder: string | undefined;
 }
@@ -21,6 +27,9 @@ export interface Connection {
 export interface ConnectionInput {
   /** `--url`. */
   readonly url: string | undefined;
+  /** `--profile`. */
+  readonly profile?: string | undefined;
+  readonly config?: Pick<ProfileConfig, 'current' | 'profiles'>;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   /** Root of the checkout that this program is in. */
@@ -30,7 +39,7 @@ export interface ConnectionInput {
 }
 
 const defaultUrl = 'http://127.0.0.1:8080';
-const defaultUsername = 'oscar';
+export const defaultUsername = 'oscar';
 
 /** The checkout that this file is part of. */
 export function checkoutFolder(): string {
@@ -38,13 +47,23 @@ export function checkoutFolder(): string {
 }
 
 /**
- * Finds server and credentials: what was said (`--url`, `SLUICE_URL`, `SLUICE_USERNAME`, …), else the local server's own files.
- * The local password is only ever used for the local server's own address.
- * @throws CliError for a URL or a variable that can't be used
+ * Finds server and credentials. The first of these that was said: `--url`, `--profile`, `SLUICE_PROFILE`, `SLUICE_URL`, `SLUICE_DATA`, the
+ * current profile; else the local server, else the default address. A profile's password is only used for its own address, and the
+ * local server's only for that one's.
+ * @throws CliError for a URL, a variable or a profile that can't be used
  */
 export function findConnection(input: ConnectionInput): Connection {
   const { env } = input;
+  const config = input.config ?? { current: undefined, profiles: new Map() };
+  if (input.url !== undefined && input.profile !== undefined)
+    throw usageError('--url and --profile name a server each; give one of the two');
   const said = input.url ?? nonEmpty(env['SLUICE_URL']);
+  if (input.url === undefined) {
+    const named = input.profile ?? nonEmpty(env['SLUICE_PROFILE']);
+    const isOpen = said === undefined && nonEmpty(env['SLUICE_DATA']) === undefined;
+    const profile = named ?? (isOpen ? config.current : undefined);
+    if (profile !== undefined) return profileConnection(config, profile, env);
+  }
   const local = findLocalServer(input);
   const running = local?.isRunning === true ? local : undefined;
   const { url, credentials: inUrl } = parseUrl(said ?? running?.url ?? defaultUrl);
@@ -56,6 +75,51 @@ export function findConnection(input: ConnectionInput): Connection {
     source: source ?? (running === undefined ? 'default' : 'local server'),
     dataFolder: local?.folder,
   };
+}
+
+/** @throws CliError `not_found` for a profile that is not known */
+export function profileConnection(
+  config: Pick<ProfileConfig, 'profiles'>,
+  name: string,
+  env: ConnectionInput['env'],
+): Connection {
+  const profile = config.profiles.get(name);
+  if (profile === undefined) {
+    const known = [...config.profiles.keys()].join(', ');
+    throw notFound(
+      `There is no profile "${name}".`,
+      known === '' ? 'Make one with: sluice login URL --name NAME' : `There are: ${known}`,
+    );
+  }
+  const { url, credentials } = parseUrl(profile.url);
+  return {
+    url,
+    credentials: ownCredentials(profile) ?? credentials ?? credentialsOf(env),
+    source: 'profile',
+    profile: name,
+    dataFolder: undefined,
+    ...(profile.caFile === undefined ? {} : { ca: readCa(profile.caFile) }),
+  };
+}
+
+function ownCredentials({ username, password }: Profile): Credentials | undefined {
+  return password === undefined ? undefined : { username: username ?? defaultUsername, password };
+}
+
+/** @throws CliError unless the file holds certificates */
+export function readCa(file: string): string {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    throw usageError(`The certificate authority ${file} cannot be read: ${messageOf(error)}`);
+  }
+  try {
+    void new X509Certificate(text);
+  } catch {
+    throw usageError(`${file} holds no certificate`, 'It has to be PEM: "-----BEGIN CERTIFICATE-----".');
+  }
+  return text;
 }
 
 function nonEmpty(value: string | undefined): string | undefined {

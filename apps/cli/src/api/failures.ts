@@ -25,7 +25,7 @@ export function connectionError(
     case 'tls':
       return new CliError(exitCodes.unreachable, `No trusted connection to ${at}: ${error.message}.`, {
         code: 'unreachable',
-        hint: 'NODE_EXTRA_CA_CERTS names a file with the certificate authority to trust.',
+        hint: 'The certificate authority to trust is given with: sluice login URL --ca-file FILE; or in NODE_EXTRA_CA_CERTS.',
         cause: error,
       });
     case 'broken':
@@ -46,6 +46,11 @@ export function connectionError(
 }
 
 function startHint(connection: Connection): string {
+  if (connection.source === 'login') return 'Is the address right, and is the server running?';
+  if (connection.source === 'profile') {
+    const name = connection.profile ?? '';
+    return `It is the server of the profile "${name}". Is it running? Another one: --profile, --url, or sluice profile use.`;
+  }
   if (connection.source === 'option' || connection.source === 'environment') {
     const name = connection.source === 'option' ? '--url' : 'SLUICE_URL';
     return `Is ${name} right, and is the server running? A server on this machine starts with: npm start`;
@@ -109,9 +114,14 @@ function statusText(status: number): string {
 }
 
 function hintOf(connection: Connection, reply: HttpReply): string | undefined {
+  if (reply.status === 401 && connection.source === 'profile') {
+    const name = connection.profile ?? '';
+    return `The profile "${name}" is not accepted any more; log in again: sluice login ${connection.url.href.replace(/\/$/, '')} --name ${name}`;
+  }
+  if (reply.status === 401 && connection.source === 'login') return 'Check user name and password.';
   if (reply.status === 401) {
     return connection.credentials === undefined
-      ? 'Set SLUICE_USERNAME and SLUICE_PASSWORD (or SLUICE_DATA, the data folder of a server on this machine).'
+      ? 'Set SLUICE_USERNAME and SLUICE_PASSWORD (or SLUICE_DATA, the data folder of a server on this machine), or log in: sluice login URL'
       : 'Check SLUICE_USERNAME and SLUICE_PASSWORD.';
   }
   const location = reply.header('location');

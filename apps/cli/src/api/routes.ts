@@ -60,6 +60,8 @@ export interface Api {
   redriveDeadLetter(id: string): Promise<JsonRecord>;
   deleteDeadLetter(id: string): Promise<void>;
   overview(): Promise<JsonRecord>;
+  /** Version and machine, for whoever may log in. */
+  info(): Promise<JsonRecord>;
   buckets(): Promise<readonly JsonRecord[]>;
   objects(
     bucket: string,
@@ -164,7 +166,7 @@ function runRoutes(client: ApiClient): RunRoutes {
   };
 }
 
-type AdminRoutes = Pick<Api, 'deadLetters' | 'redriveDeadLetter' | 'deleteDeadLetter' | 'overview'>;
+type AdminRoutes = Pick<Api, 'deadLetters' | 'redriveDeadLetter' | 'deleteDeadLetter' | 'overview' | 'info'>;
 
 function adminRoutes(client: ApiClient): AdminRoutes {
   const path = (id: string, rest = ''): string => `/system/dead-letters/${segment(id)}${rest}`;
@@ -183,6 +185,8 @@ function adminRoutes(client: ApiClient): AdminRoutes {
     deleteDeadLetter: async (id) => {
       await client.done({ method: 'DELETE', path: path(id) });
     },
+    info: async () =>
+      record(await client.json({ method: 'GET', path: '/system/info' }), 'the information about the server'),
     overview: async () =>
       record(await client.json({ method: 'GET', path: '/system/overview' }), 'the overview'),
   };

@@ -1,6 +1,7 @@
 import * as http from 'node:http';
 import * as https from 'node:https';
 import type { Readable } from 'node:stream';
+import { getCACertificates } from 'node:tls';
 import { systemCode } from '../cli-error.ts';
 import { TransportError, transportKind } from './transport-error.ts';
 
@@ -21,6 +22,8 @@ interface HttpRequest {
   readonly body?: Uint8Array | StreamBody;
   /** A fresh connection: one that is kept alive may be closed by the server just as the request goes out, and this one can't be repeated. */
   readonly once: boolean;
+  /** In place of the transport's own limit on silence. */
+  readonly idleMs?: number;
 }
 
 export interface HttpReply {
@@ -38,16 +41,28 @@ export interface Transport {
   close(): void;
 }
 
+export interface TransportOptions {
+  readonly base: URL;
+  /** How long the server may be silent. */
+  readonly idleMs: number;
+  /** Certificate authorities (PEM) to trust beside the system's. */
+  readonly ca?: string | undefined;
+  readonly signal: AbortSignal;
+}
+
 /**
  * HTTP with streams both ways. Over `node:http`, since the built-in `fetch` joins headers that are there several times into one text. Every
  * request has a limit on silence, which counts only while the other side is the one to move.
- * @param idleMs how long the server may be silent
  */
-export function createTransport(base: URL, idleMs: number, signal: AbortSignal): Transport {
+export function createTransport({ base, idleMs, ca, signal }: TransportOptions): Transport {
   const library = base.protocol === 'https:' ? https : http;
-  const agent = new library.Agent({ keepAlive: true, maxSockets: 32 });
+  const trust = ca === undefined || library === http ? {} : { ca: [...getCACertificates('default'), ca] };
+  const agent = new library.Agent({ keepAlive: true, maxSockets: 32, ...trust });
   return {
-    send: (request) => send({ library, agent, base, idleMs, signal }, request),
+    send: (request) => {
+      const wiring = { library, agent, trust, base, signal, idleMs: request.idleMs ?? idleMs };
+      return send(wiring, request);
+    },
     close: () => {
       agent.destroy();
     },
@@ -57,6 +72,7 @@ export function createTransport(base: URL, idleMs: number, signal: AbortSignal):
 interface Wiring {
   readonly library: typeof http | typeof https;
   readonly agent: http.Agent;
+  readonly trust: https.RequestOptions;
   readonly base: URL;
   readonly idleMs: number;
   readonly signal: AbortSignal;
@@ -120,7 +136,8 @@ function open(wiring: Wiring, request: HttpRequest): http.ClientRequest {
     method: request.method,
     path: `${base.pathname === '/' ? '' : base.pathname}${request.path}`,
     headers: { ...request.headers, ...(length === undefined ? {} : { 'content-length': String(length) }) },
-    agent: request.once ? false : wiring.agent,
+    // A fresh connection has an agent of its own, which knows nothing of this one's certificates.
+    ...(request.once ? { agent: false, ...wiring.trust } : { agent: wiring.agent }),
     timeout: wiring.idleMs,
   });
 }

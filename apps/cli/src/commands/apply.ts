@@ -1,22 +1,21 @@
+import { CliError } from '../cli-error.ts';
 import type { Context } from '../context.ts';
-import { CliError, usageError } from '../cli-error.ts';
 import { exitCodes, type ExitCode } from '../exit-codes.ts';
 import type { JsonObject } from '../fdl/decode.ts';
-import { readFdlFiles } from '../fdl/files.ts';
-import { mergeFdls } from '../fdl/merge.ts';
 import type { FdlService } from '../fdl/parse.ts';
-import { problemText, type FdlProblem } from '../fdl/problem.ts';
 import { oneLine } from '../format/text.ts';
 import { errorDocument } from '../output.ts';
 import { compareService, type ServicePlan } from '../plan/compare.ts';
+import { loadServices, showWarnings, type Loaded, type LoadOptions, type Target } from '../plan/load.ts';
 import { planLine } from '../plan/render.ts';
-import { warn } from '../say.ts';
+import { note, warn } from '../say.ts';
 
-export interface ApplyOptions {
-  readonly cluster?: string;
+export interface ApplyOptions extends LoadOptions {
+  readonly watch?: boolean;
 }
 
 interface Result {
+  readonly target: Target;
   readonly plan: ServicePlan;
   /** What the server said about things that it does not do. */
   readonly warnings: readonly string[];
@@ -29,20 +28,26 @@ export async function plan(
   files: readonly string[],
   options: ApplyOptions,
 ): Promise<ExitCode> {
-  const { services, warnings } = await load(context, files, options);
+  const loaded = await loadServices(context, files, options);
+  const { targets, warnings } = loaded;
+  await showWarnings(context, loaded);
   const results: Result[] = [];
-  for (const service of services) results.push({ plan: await planOf(context, service), warnings: [] });
+  for (const target of targets) results.push({ target, plan: await planOf(target), warnings: [] });
   if (context.json !== undefined) {
-    await context.json.document({ services: results.map(({ plan }) => documentOf(plan)), warnings });
+    await context.json.document({ services: results.map(documentOf), warnings });
     return exitCodes.ok;
   }
-  const width = nameWidth(services);
-  for (const { plan } of results) await context.io.out(`${planLine(plan, width, context.colors)}\n`);
+  const width = nameWidth(targets);
+  const say = createServerNotes(context, targets);
+  for (const { target, plan } of results) {
+    await say(target);
+    await context.io.out(`${planLine(plan, width, context.colors)}\n`);
+  }
   return exitCodes.ok;
 }
 
 /**
- * Makes the server's services those of the files: created where absent, replaced where different. A service that the server refuses does not
+ * Makes the servers' services those of the files: created where absent, replaced where different. A service that the server refuses does not
  * keep the others from being applied.
  */
 export async function apply(
@@ -50,60 +55,59 @@ export async function apply(
   files: readonly string[],
   options: ApplyOptions,
 ): Promise<ExitCode> {
-  const { services, warnings } = await load(context, files, options);
-  const width = nameWidth(services);
-  const results: Result[] = [];
-  for (const service of services) {
-    const result = await applyOne(context, service);
-    results.push(result);
-    if (context.json === undefined) await showResult(context, result, width);
+  if (options.watch === true) {
+    const { watchAndApply } = await import('./apply-watch.ts');
+    return await watchAndApply(context, files, options);
   }
-  const failed = results.some(({ error }) => error !== undefined);
-  if (context.json !== undefined) {
-    const documents = results.map(({ plan, error, warnings }) => ({
-      ...documentOf(plan),
-      warnings,
-      ...(error === undefined ? {} : { error: errorDocument(error) }),
-    }));
-    await context.json.document({ services: documents, warnings });
-  }
-  return failed ? exitCodes.failed : exitCodes.ok;
+  const loaded = await loadServices(context, files, options);
+  const { isFailed, document } = await applyServices(context, loaded, true);
+  await context.json?.document(document);
+  return isFailed ? exitCodes.failed : exitCodes.ok;
 }
 
-async function load(
+/** @param showsUnchanged a line also for services that are as they should be */
+export async function applyServices(
   context: Context,
-  files: readonly string[],
-  options: ApplyOptions,
-): Promise<{ services: readonly FdlService[]; warnings: readonly FdlProblem[] }> {
-  const fdls = await readFdlFiles(files, { stdin: context.io.stdin, signal: context.signal });
-  const warnings = fdls.flatMap((fdl) => fdl.warnings);
-  const services = mergeFdls(fdls, options.cluster);
-  if (services.length === 0) {
-    const clusters = new Set(fdls.flatMap((fdl) => fdl.services.map(({ document }) => document.cluster_id)));
-    throw usageError(
-      `No service of the cluster "${options.cluster ?? ''}" is in ${files.join(', ')}.`,
-      `Its clusters are: ${[...clusters].join(', ')}`,
-    );
+  loaded: Loaded,
+  showsUnchanged: boolean,
+): Promise<{ readonly isFailed: boolean; readonly document: object }> {
+  const { targets, warnings } = loaded;
+  await showWarnings(context, loaded);
+  const width = nameWidth(targets);
+  const say = createServerNotes(context, targets);
+  const results: Result[] = [];
+  for (const target of targets) {
+    const result = await applyOne(target);
+    results.push(result);
+    const isSilent = result.plan.action === 'unchanged' && result.error === undefined && !showsUnchanged;
+    if (context.json !== undefined || isSilent) continue;
+    await say(target);
+    await showResult(context, result, width);
   }
-  if (context.json === undefined) {
-    for (const warning of warnings) await warn(context, problemText(warning));
-  }
-  return { services, warnings };
+  const documents = results.map((result) => ({
+    ...documentOf(result),
+    warnings: result.warnings,
+    ...(result.error === undefined ? {} : { error: errorDocument(result.error) }),
+  }));
+  return {
+    isFailed: results.some(({ error }) => error !== undefined),
+    document: { services: documents, warnings },
+  };
 }
 
-async function planOf(context: Context, service: FdlService): Promise<ServicePlan> {
+async function planOf({ context, service }: Target): Promise<ServicePlan> {
   const actual = await context.api.service(service.document.name);
   return compareService(service.document, actual as JsonObject | undefined);
 }
 
-async function applyOne(context: Context, service: FdlService): Promise<Result> {
-  const plan = await planOf(context, service);
+async function applyOne(target: Target): Promise<Result> {
+  const plan = await planOf(target);
   try {
-    return { plan, warnings: await send(context, service, plan) };
+    return { target, plan, warnings: await send(target.context, target.service, plan) };
   } catch (error) {
     // Without a server, or without its leave, the other services can't be applied either.
     if (!(error instanceof CliError) || error.exitCode !== exitCodes.failed) throw error;
-    return { plan, warnings: [], error };
+    return { target, plan, warnings: [], error };
   }
 }
 
@@ -121,6 +125,19 @@ async function send(context: Context, service: FdlService, plan: ServicePlan): P
   }
 }
 
+/** Where a file's services go to servers by their cluster, each change of server is said. */
+function createServerNotes(context: Context, targets: readonly Target[]): (target: Target) => Promise<void> {
+  const isSaid = targets.some(({ profile }) => profile !== undefined);
+  let last: string | undefined;
+  return async (target) => {
+    const at = target.context.connection.url.href.replace(/\/$/, '');
+    if (!isSaid || at === last) return;
+    last = at;
+    const name = target.profile === undefined ? '' : `${target.profile}, `;
+    await note(context, `server: ${name}${at}`);
+  };
+}
+
 async function showResult(context: Context, { plan, warnings, error }: Result, width: number): Promise<void> {
   for (const warning of warnings) await warn(context, `${plan.service}: ${oneLine(warning)}`);
   if (error === undefined) {
@@ -131,11 +148,12 @@ async function showResult(context: Context, { plan, warnings, error }: Result, w
   await context.io.err(`${context.errColors.red(line)}\n`);
 }
 
-function nameWidth(services: readonly FdlService[]): number {
-  return Math.max(...services.map(({ document }) => oneLine(document.name).length));
+function nameWidth(targets: readonly Target[]): number {
+  return Math.max(...targets.map(({ service }) => oneLine(service.document.name).length));
 }
 
-function documentOf(plan: ServicePlan): object {
+function documentOf({ plan, target }: Result): object {
   const { service, action, changes, sendsSecrets } = plan;
-  return { service, action, changes, sends_secrets: sendsSecrets };
+  const profile = target.profile === undefined ? {} : { profile: target.profile };
+  return { service, ...profile, action, changes, sends_secrets: sendsSecrets };
 }

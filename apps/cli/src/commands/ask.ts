@@ -1,5 +1,5 @@
 import { CliError } from '../cli-error.ts';
-import type { Context } from '../context.ts';
+import type { LocalContext } from '../context.ts';
 import { exitCodes } from '../exit-codes.ts';
 
 export interface Question {
@@ -11,7 +11,7 @@ export interface Question {
 }
 
 /** Asks for a line of text, on a terminal only; the dialogue goes to stderr. */
-export async function ask(context: Context, message: string, question: Question): Promise<string> {
+export async function ask(context: LocalContext, message: string, question: Question): Promise<string> {
   requireTerminal(context, question);
   const { default: input } = await import('@inquirer/input');
   const { preset, problemOf } = question;
@@ -24,24 +24,24 @@ export async function ask(context: Context, message: string, question: Question)
 }
 
 /** Asks for a secret, which is not shown. */
-export async function askSecret(context: Context, message: string, question: Question): Promise<string> {
+export async function askSecret(context: LocalContext, message: string, question: Question): Promise<string> {
   requireTerminal(context, question);
   const { default: password } = await import('@inquirer/password');
   return await interruptible(context, (streams) => password({ message, mask: false }, streams));
 }
 
-function requireTerminal(context: Context, question: Question): void {
+function requireTerminal(context: LocalContext, question: Question): void {
   if (!context.io.inIsTty || context.json !== undefined) throw question.missing;
 }
 
 interface Streams {
-  readonly input: Context['io']['stdin'];
-  readonly output: Context['io']['stderr'];
+  readonly input: LocalContext['io']['stdin'];
+  readonly output: LocalContext['io']['stderr'];
   readonly signal: AbortSignal;
 }
 
 async function interruptible(
-  context: Context,
+  context: LocalContext,
   prompt: (streams: Streams) => Promise<string>,
 ): Promise<string> {
   const { io, signal } = context;

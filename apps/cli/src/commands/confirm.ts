@@ -1,13 +1,13 @@
 import { createInterface } from 'node:readline/promises';
 import { CliError, usageError } from '../cli-error.ts';
-import type { Context } from '../context.ts';
+import type { LocalContext } from '../context.ts';
 import { exitCodes } from '../exit-codes.ts';
 
 /**
  * Asks before something is lost; `--yes` has been answered already.
  * @throws CliError where nobody can be asked, or the answer is not yes
  */
-export async function confirm(context: Context, question: string, yes: boolean): Promise<void> {
+export async function confirm(context: LocalContext, question: string, yes: boolean): Promise<void> {
   if (yes) return;
   if (!context.io.inIsTty || context.json !== undefined) {
     throw usageError(`${question} Nobody can be asked here.`, 'Say --yes to go ahead.');

@@ -4,7 +4,7 @@ import { pathToFileURL } from 'node:url';
 import { stringify } from 'yaml';
 import { checkoutFolder } from '../api/connection.ts';
 import { CliError, messageOf, systemCode, usageError } from '../cli-error.ts';
-import type { Context } from '../context.ts';
+import type { LocalContext } from '../context.ts';
 import { exitCodes, type ExitCode } from '../exit-codes.ts';
 import { defaultImages, fdlText, languages, scriptText, type Language } from '../init/templates.ts';
 import { ask } from './ask.ts';
@@ -24,7 +24,7 @@ const nameRule = 'has to be 3 to 39 lower-case letters, digits and hyphens, such
 
 /** Writes a service's definition and script, ready to be applied. */
 export async function init(
-  context: Context,
+  context: LocalContext,
   given: string | undefined,
   options: InitOptions,
 ): Promise<ExitCode> {
@@ -56,7 +56,7 @@ export async function init(
   return exitCodes.ok;
 }
 
-async function askName(context: Context): Promise<string> {
+async function askName(context: LocalContext): Promise<string> {
   return await ask(context, 'Name of the service:', {
     missing: usageError('The name of the service is missing.', 'sluice init NAME'),
     problemOf: (text) => (namePattern.test(text) ? undefined : `It ${nameRule}.`),
@@ -133,7 +133,7 @@ async function writeNew(file: string, text: string, mode: number, overwrite: boo
 }
 
 async function report(
-  context: Context,
+  context: LocalContext,
   files: { readonly fdl: string; readonly script: string },
   template: { readonly name: string; readonly input: string; readonly output: string },
 ): Promise<void> {

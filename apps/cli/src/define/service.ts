@@ -17,10 +17,12 @@ export function defineServiceCommands(program: Command, run: RunCommand): void {
     )
     .argument('<file...>', 'FDL files; "-" is standard input')
     .option(...cluster)
+    .option('--watch', 'apply again whenever a file or a script changes, until Ctrl-C')
     .addHelpText(
       'after',
       examples(
         ['sluice apply fdl.yaml', 'make or change its services'],
+        ['sluice apply --watch fdl.yaml', 'and keep them as the files are'],
         ['sluice plan fdl.yaml', 'only show what would change'],
       ),
     )

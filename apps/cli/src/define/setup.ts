@@ -1,10 +1,10 @@
 import type { Command } from 'commander';
 import type { InitOptions } from '../commands/init.ts';
-import type { RunCommand } from '../program.ts';
+import type { RunLocal } from '../program.ts';
 import { examples } from './examples.ts';
 
 /** Commands that a service or a server begins with. */
-export function defineSetupCommands(program: Command, run: RunCommand): void {
+export function defineSetupCommands(program: Command, run: RunLocal): void {
   program
     .command('init')
     .summary('write the files of a new service')

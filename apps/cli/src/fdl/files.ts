@@ -7,6 +7,8 @@ import { FdlError, type FdlProblem } from './problem.ts';
 export interface FdlSource {
   readonly stdin: Readable;
   readonly signal: AbortSignal;
+  /** Is told of each script that is looked for. */
+  readonly onScript?: (file: string) => void;
 }
 
 /**
@@ -28,7 +30,7 @@ export async function readFdlFiles(files: readonly string[], source: FdlSource):
   return fdls;
 }
 
-async function readFdlFile(file: string, { stdin, signal }: FdlSource): Promise<Fdl> {
+async function readFdlFile(file: string, { stdin, signal, onScript }: FdlSource): Promise<Fdl> {
   let bytes: Uint8Array;
   try {
     bytes = await readStream(file === '-' ? stdin : createReadStream(file), signal);
@@ -36,7 +38,10 @@ async function readFdlFile(file: string, { stdin, signal }: FdlSource): Promise<
     signal.throwIfAborted();
     throw new FdlError([{ file, line: 1, column: 1, path: '', message: reasonOf(error) }]);
   }
-  return parseFdl(file === '-' ? '<stdin>' : file, bytes, readScriptFile);
+  return parseFdl(file === '-' ? '<stdin>' : file, bytes, (script, limit) => {
+    onScript?.(script);
+    return readScriptFile(script, limit);
+  });
 }
 
 async function readStream(stream: Readable, signal: AbortSignal): Promise<Uint8Array> {
