@@ -139,6 +139,11 @@ const serviceNotes: Readonly<Record<string, Note>> = {
     max: 10_000,
   },
   'sluice.allow_loop': { text: 'Accept a definition whose output can reach its own input.' },
+  'sluice.image_pull_policy': {
+    text: 'When a container’s image is pulled: before every run, or where it is not there yet (default `Always`, for a digest `IfNotPresent`).',
+    suggested: ['Always', 'IfNotPresent'],
+  },
+  'sluice.network': { text: 'Give the script’s container a network (default false).' },
 };
 
 /** Of `storage_providers` and `clusters`, at the top of a file and in a service. */

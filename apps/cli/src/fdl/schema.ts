@@ -99,7 +99,7 @@ const sluice: Fields = {
   network: 'boolean',
 };
 
-/** Keys of a service (OSCAR §2.1 and what Sluice adds under `sluice`). */
+/** Keys of a service (OSCAR §2.1 and what Sluice adds under `sluice`). What each means is in `notes.ts`, for the JSON Schema. */
 export const service = {
   name: 'text',
   cluster_id: 'text',
