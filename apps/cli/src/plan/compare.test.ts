@@ -86,6 +86,14 @@ describe('no difference', () => {
     expect(changes(over)).toEqual([]);
   });
 
+  it('is what a stop and a restart left on the server', () => {
+    const annotations = {
+      'oscar.grycap.io/stopped': 'true',
+      'oscar.grycap.io/restarted-at': '2026-01-02T03:04:05Z',
+    };
+    expect(changes({}, { ...actual, annotations })).toEqual([]);
+  });
+
   it('is a password that the server does not give back', () => {
     const clusters = { other: { endpoint: 'https://o', auth_user: 'u', auth_password: 'p' } };
     const server = {
@@ -132,6 +140,11 @@ describe('a difference', () => {
       'a removed variable',
       { environment: { secrets: { KEY: 'x' } } },
       change('environment.variables.A', '1'),
+    ],
+    [
+      'a service that was stopped, if the file says so',
+      { annotations: { 'oscar.grycap.io/stopped': 'false' } },
+      change('annotations["oscar.grycap.io/stopped"]', undefined, 'false'),
     ],
     ['a label', { labels: { 'a.b/c': 'd' } }, change('labels["a.b/c"]', undefined, 'd')],
     ['an option of Sluice', { sluice: { infra_retries: 0 } }, change('sluice.infra_retries', undefined, '0')],

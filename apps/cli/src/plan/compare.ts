@@ -44,6 +44,11 @@ const statedOnly = new Set([
   'expose',
   'vo',
 ]);
+/** What a stop or a restart of the service left; it stays unless the file states it (OSCAR §1.6). */
+const kept = new Set([
+  'annotations["oscar.grycap.io/stopped"]',
+  'annotations["oscar.grycap.io/restarted-at"]',
+]);
 const serverLabels = new Set([
   'oscar.grycap/user-service',
   'oscar_service',
@@ -95,7 +100,7 @@ function leafChanges(wanted: ReadonlyMap<string, Leaf>, actual: ReadonlyMap<stri
     changes.push(changeOf(path, from, to));
   }
   for (const [path, from] of actual) {
-    if (wanted.has(path) || from.isDefault || statedOnly.has(firstStep(path))) continue;
+    if (wanted.has(path) || from.isDefault || statedOnly.has(firstStep(path)) || kept.has(path)) continue;
     changes.push(changeOf(path, from, undefined));
   }
   return changes;

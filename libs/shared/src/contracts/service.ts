@@ -190,3 +190,6 @@ export type ServiceSecrets = Static<typeof ServiceSecrets>;
 
 /** Set to `true` on a service whose runners are ended until it is started again (OSCAR §1.6); runs of files go on. */
 export const stoppedAnnotation = 'oscar.grycap.io/stopped';
+
+/** Set to a new time by each restart, which makes a new version of the service, so that its runners are replaced (OSCAR §1.6). */
+export const restartedAnnotation = 'oscar.grycap.io/restarted-at';

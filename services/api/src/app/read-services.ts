@@ -1,9 +1,12 @@
 import type { DefinitionStore, StoredDefinition } from '@sluice/shared/stores';
+import { deploymentOf } from '../domain/deployment.ts';
 import { encodeService, serviceOutput, type OwnMinio } from '../domain/service-wire.ts';
+import type { KnownRunners } from './calls/known-runners.ts';
 
 export interface ReadContext {
   readonly definitions: Pick<DefinitionStore, 'get' | 'list' | 'secrets'>;
   readonly minio: OwnMinio;
+  readonly runners: Pick<KnownRunners, 'runnersOf'>;
 }
 
 export interface ReadOptions {
@@ -48,5 +51,6 @@ export async function* listServices(options: ReadOptions, context: ReadContext):
 
 async function encode(stored: StoredDefinition, options: ReadOptions, context: ReadContext): Promise<string> {
   const secrets = await context.definitions.secrets(stored.uid, stored.version);
-  return encodeService(serviceOutput(stored.definition, secrets, context.minio, options.deployment));
+  const deployment = options.deployment ? deploymentOf(stored, context.runners.runnersOf(stored)) : undefined;
+  return encodeService(serviceOutput(stored.definition, secrets, context.minio, deployment));
 }

@@ -4,6 +4,7 @@ import type { StoredDefinition } from '@sluice/shared/stores';
 import { separateSecrets } from '../domain/service-secrets.ts';
 import { foldersOf } from '../domain/storage-path.ts';
 import { refuseImage } from './image-policy.ts';
+import { keptAnnotations } from './lifecycle.ts';
 import { ensureBuckets, newFloors, prepareService, type ServiceContext } from './service-context.ts';
 
 /** Two writers at once: the second tries again on top of the first. */
@@ -47,6 +48,7 @@ async function storeNext(
   if (secrets === undefined) throw new AppError('conflict', 'The version is gone already.');
   const kept: ServiceDefinition = {
     ...next,
+    annotations: keptAnnotations(before.annotations, next.annotations),
     owner: before.owner === '' ? next.owner : before.owner,
     ...(before.namespace === undefined ? {} : { namespace: before.namespace }),
   };

@@ -1,6 +1,7 @@
 import { ServiceDefinition, type ServiceSecrets } from '@sluice/shared/contracts';
 import { AppError } from '@sluice/shared/errors';
 import { Type, type Static } from 'typebox';
+import { Deployment } from './deployment.ts';
 import { decodeGoJson } from './go-json-decode.ts';
 import { encodeGoJson } from './go-json-encode.ts';
 import { exposeThirdParty } from './service-secrets.ts';
@@ -17,15 +18,6 @@ export const ServiceInput = Type.Object(
   { title: 'ServiceInput' },
 );
 export type ServiceInput = Static<typeof ServiceInput>;
-
-/** OSCAR §1.6, without the two keys that `?include=deployment` leaves out. */
-const Deployment = Type.Object({
-  state: Type.String(),
-  reason: Type.String(),
-  active_instances: Type.Integer(),
-  affected_instances: Type.Integer(),
-  resource_kind: Type.String(),
-});
 
 /** A service as it is read: OSCAR §12.1, then `sluice` where it was given. */
 export const ServiceOutput = Type.Object(
@@ -85,12 +77,12 @@ function validation(field: string, tag: string): string {
   return `Key: 'Service.${field}' Error:Field validation for '${field}' failed on the '${tag}' tag`;
 }
 
-/** What a reader gets of a stored definition; `includeDeployment` adds the summary that job-only services have (OSCAR §1.6). */
+/** What a reader gets of a stored definition; `deployment` where it was asked for (OSCAR §1.4). */
 export function serviceOutput(
   definition: ServiceDefinition,
   secrets: Pick<ServiceSecrets, 'token'> | undefined,
   minio: OwnMinio,
-  includeDeployment: boolean,
+  deployment: Deployment | undefined,
 ): ServiceOutput {
   const { sluice, ...rest } = exposeThirdParty(definition);
   return {
@@ -98,18 +90,10 @@ export function serviceOutput(
     token: secrets?.token ?? '',
     storage_providers: withOwnMinio(rest.storage_providers, minio),
     volume_status: { enabled: false },
-    ...(includeDeployment ? { deployment: unavailable } : {}),
+    ...(deployment === undefined ? {} : { deployment }),
     ...(sluice === undefined ? {} : { sluice }),
   };
 }
-
-const unavailable = {
-  state: 'unavailable',
-  reason: 'Current deployment visibility is unavailable for this service runtime.',
-  active_instances: 0,
-  affected_instances: 0,
-  resource_kind: 'unavailable',
-};
 
 /** OSCAR §2.3: `minio.default` always is the server's, its keys hidden. */
 export function withOwnMinio(

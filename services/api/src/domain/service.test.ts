@@ -1,5 +1,6 @@
 import { expect, describe, test } from 'vitest';
 import { AppError } from '@sluice/shared/errors';
+import { deploymentOf } from './deployment.ts';
 import { normaliseService } from './service-normalise.ts';
 import { separateSecrets } from './service-secrets.ts';
 import { validateService } from './service-validate.ts';
@@ -46,7 +47,7 @@ describe('wire', () => {
       '"owner":"cluster_admin","namespace":"oscar-svc","interlink_node_name":"","visibility":"private","allowed_users":[],"isolation_level":"","bucket_list":[],',
       '"mount":{"storage_provider":"","path":""},"volume_status":{"enabled":false}}',
     ].join('');
-    expect(encodeService(serviceOutput(definition, secrets, minio, false))).toBe(expected);
+    expect(encodeService(serviceOutput(definition, secrets, minio, undefined))).toBe(expected);
   });
 
   test('what is read can be sent back and changes nothing', () => {
@@ -55,7 +56,14 @@ describe('wire', () => {
       sluice: { timeout: 5 },
       expose: { api_port: 80, nodePort: 0 },
     });
-    const shown = encodeService(serviceOutput(first, { token: 't' }, minio, true));
+    const shown = encodeService(
+      serviceOutput(
+        first,
+        { token: 't' },
+        minio,
+        deploymentOf({ definition: first, updated_at: 0 }, undefined),
+      ),
+    );
     expect(shown).toContain('"deployment":{"state":"unavailable"');
     expect(shown.endsWith(',"sluice":{"timeout":5}}')).toBe(true);
     expect(normaliseService(decodeService(Buffer.from(shown)), stamp)).toEqual(first);
@@ -257,7 +265,7 @@ describe('secrets', () => {
       'clusters.c.auth_password': 'CP',
     });
     const shown = JSON.parse(
-      encodeService(serviceOutput(first.definition, first.secrets, minio, false)),
+      encodeService(serviceOutput(first.definition, first.secrets, minio, undefined)),
     ) as object;
     expect(JSON.stringify(shown)).not.toMatch(/AK|SK|PW|CP/);
     const second = separateSecrets(normalise(shown), 't', first.secrets);

@@ -18,7 +18,7 @@ export function installAccess(app: FastifyInstance, authenticate: Authenticate):
   app.addHook('onRequest', (request, reply, done) => {
     const access = request.routeOptions.config.access;
     // Routes that do not exist: 404 before any login (OSCAR §0).
-    if (request.is404 || access === undefined || access === 'none') {
+    if (request.is404 || access === undefined || access === 'none' || access === 'proxy') {
       done();
       return;
     }

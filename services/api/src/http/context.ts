@@ -1,5 +1,6 @@
 import type { Bus } from '@sluice/shared/bus';
 import type { DefinitionStore, ObjectStore, RunLedger, RunLogs, Settings } from '@sluice/shared/stores';
+import type { Clock } from '@sluice/shared/lifecycle';
 import type { Logger, Registry } from '@sluice/shared/telemetry';
 import type { Authenticate } from '../app/authenticate.ts';
 import type { Buckets } from '../app/buckets.ts';
@@ -32,6 +33,7 @@ export interface HttpContext {
   readonly runners: KnownRunners;
   readonly installation: () => Installation;
   readonly random: Random;
+  readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Registry;
 }

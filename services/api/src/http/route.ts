@@ -33,6 +33,12 @@ export function addRoute(app: FastifyInstance, route: Route): void {
   });
 }
 
+function schemesOf(access: Access | undefined): DocumentedRoute['schemes'] {
+  if (access === 'job') return ['bearer'];
+  if (access === 'proxy') return ['basic', 'bearer'];
+  return typeof access === 'object' ? access.schemes : [];
+}
+
 /** Collects what the routes that are added from now on say of themselves. One that says nothing is refused at start. */
 export function collectRoutes(app: FastifyInstance): readonly DocumentedRoute[] {
   const routes: DocumentedRoute[] = [];
@@ -41,11 +47,10 @@ export function collectRoutes(app: FastifyInstance): readonly DocumentedRoute[] 
     if (doc === 'redirect') return;
     const name = `${String(route.method)} ${route.url}`;
     if (doc === undefined) throw new Error(`${name} does not say what it does`);
-    const schemes = typeof access === 'object' ? access.schemes : [];
     routes.push({
       method: String(route.method),
       url: route.url,
-      schemes: access === 'job' ? ['bearer'] : schemes,
+      schemes: schemesOf(access),
       wire,
       doc,
     });

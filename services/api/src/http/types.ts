@@ -10,6 +10,8 @@ export type Access =
   | 'none'
   /** The token of the service that the path names (OSCAR §3.3): a bare 401 without it. */
   | 'job'
+  /** The administrator, or a service's token in one of the places where a proxy may find it: the route itself looks (OSCAR §3.5). */
+  | 'proxy'
   | {
       readonly schemes: readonly Scheme[];
       readonly action: Action;

@@ -84,6 +84,11 @@ const docs = {
 /** Kubernetes' rule for a label value, which OSCAR asks of the name in a path (OSCAR §1.4). */
 const labelValue = /^[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$/;
 
+/** Whether a path may name a service so. */
+export function isServiceName(name: string): boolean {
+  return labelValue.test(name);
+}
+
 /** Services: OSCAR §1.2 to §1.5, and the backfill. */
 export function serviceRoutes(app: FastifyInstance, context: HttpContext): void {
   writeRoutes(app, context);
@@ -156,7 +161,7 @@ function writeRoutes(app: FastifyInstance, context: HttpContext): void {
 }
 
 function readRoutes(app: FastifyInstance, context: HttpContext): void {
-  const source = { definitions: context.definitions, minio: context.config.minio };
+  const source = { ...context, minio: context.config.minio };
   addRoute(app, {
     method: 'GET',
     url: '/system/services',
@@ -173,7 +178,7 @@ function readRoutes(app: FastifyInstance, context: HttpContext): void {
     schema: docs.read,
     handler: async (request, reply) => {
       const { name } = request.params as Static<typeof Name>;
-      if (!labelValue.test(name)) return sendText(reply.code(400), 'invalid serviceName');
+      if (!isServiceName(name)) return sendText(reply.code(400), 'invalid serviceName');
       const json = await readService(name, readOptions(request), source);
       return json === undefined ? sendStatus(reply, 404) : sendJsonText(reply, json);
     },
