@@ -51,6 +51,24 @@ export const apiVariables = {
     max: 17_179_869_184,
     fallback: 134_217_728,
   }),
+  SLUICE_CALL_QUEUE: integer({
+    why: 'calls (POST /run) of one service that may wait for a runner; past it callers get 429',
+    min: 1,
+    max: 10_000,
+    fallback: 100,
+  }),
+  SLUICE_CALL_WAIT: integer({
+    why: 'seconds a call waits for a runner before it gets 503',
+    min: 1,
+    max: 3600,
+    fallback: 60,
+  }),
+  SLUICE_CALL_TIMEOUT: integer({
+    why: 'seconds the script of a call may run; a definition’s sluice.timeout shortens it, never lengthens it',
+    min: 1,
+    max: 86_400,
+    fallback: 300,
+  }),
   OSCAR_NAME: text({ why: 'name of this installation in /system/config and on buckets', fallback: 'oscar' }),
   OSCAR_NAMESPACE: text({ why: 'reported by /system/config', fallback: '' }),
   OSCAR_SERVICES_NAMESPACE: text({ why: 'namespace that services report', fallback: 'oscar-svc' }),
@@ -91,6 +109,11 @@ export interface ApiConfig {
   /** Bytes of all bodies in hand. */
   readonly bodyMemory: number;
   readonly cors: CorsConfig;
+  /** Calls of one service that wait for a runner, at most. */
+  readonly callQueue: number;
+  readonly callWaitMs: number;
+  /** What the script of a call may take, at most. */
+  readonly callTimeoutMs: number;
   readonly name: string;
   readonly namespace: string;
   readonly servicesNamespace: string;
@@ -145,6 +168,9 @@ export function apiConfig(values: ConfigOf<typeof apiVariables>, facts: ApiFacts
     bodyLimit: values.SLUICE_BODY_LIMIT,
     bodyMemory: values.SLUICE_BODY_MEMORY,
     cors,
+    callQueue: values.SLUICE_CALL_QUEUE,
+    callWaitMs: values.SLUICE_CALL_WAIT * 1000,
+    callTimeoutMs: values.SLUICE_CALL_TIMEOUT * 1000,
     name: values.OSCAR_NAME,
     namespace: values.OSCAR_NAMESPACE,
     servicesNamespace: values.OSCAR_SERVICES_NAMESPACE,

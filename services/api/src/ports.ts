@@ -63,6 +63,8 @@ export type RunnerReply =
       readonly why: 'busy' | 'draining' | 'unreachable' | 'denied';
       readonly message: string;
     }
+  /** Nothing of the call was started, and another runner would say the same. */
+  | { readonly kind: 'rejected'; readonly tooLarge: boolean; readonly message: string }
   /** Nobody knows what was done: the call is never sent again. */
   | { readonly kind: 'lost'; readonly message: string };
 

@@ -16,6 +16,7 @@ import type { Logger, Registry } from '@sluice/shared/telemetry';
 import { createRunnerClient } from './adapters/runner-client.ts';
 import { createAuthenticate } from './app/authenticate.ts';
 import { createBuckets } from './app/buckets.ts';
+import { createCalls } from './app/calls/calls.ts';
 import { createKnownRunners } from './app/calls/known-runners.ts';
 import { createDirectory } from './app/directory.ts';
 import { createJobs } from './app/jobs.ts';
@@ -69,13 +70,13 @@ export function createApi(deps: ApiDeps): Api {
   const app = createServer(context);
   let stopping: Promise<void> | undefined;
   const stop = async (): Promise<void> => {
+    context.calls.refuse();
     const closed = new AbortController();
     const closing = app.close().finally(() => {
       closed.abort();
     });
     await Promise.all([closing, closeConnections(app.server, clock, closed.signal)]);
-    await context.runners.stop();
-    await context.directory.stop();
+    await closeContext(context);
   };
   return {
     name: 'api',
@@ -84,10 +85,10 @@ export function createApi(deps: ApiDeps): Api {
       await context.directory.start();
       try {
         await context.runners.start();
+        context.calls.start();
         await app.listen({ host: config.host, port: config.port, backlog: 1024 });
       } catch (error) {
-        await context.runners.stop();
-        await context.directory.stop();
+        await closeContext(context);
         throw listenError(error, config);
       }
     },
@@ -103,6 +104,12 @@ export function createApi(deps: ApiDeps): Api {
       return { host: address.address, port: address.port, url: `http://${host}:${address.port}` };
     },
   };
+}
+
+async function closeContext({ runners, calls, directory }: HttpContext): Promise<void> {
+  await calls.stop();
+  await runners.stop();
+  await directory.stop();
 }
 
 /** A connection whose answer is sent is idle, and kept alive unless somebody closes it; what is left after a while is cut. */
@@ -125,6 +132,9 @@ function httpContext(deps: ApiDeps): HttpContext {
     random,
     stamp: { owner: 'cluster_admin', ownerName, namespace: config.servicesNamespace, minio: config.minio },
   };
+  const client = createRunnerClient({ key: deps.runnerKey });
+  const caller = random.uuid();
+  const runners = createKnownRunners({ ...deps, caller, directory, client });
   return {
     ...deps,
     random,
@@ -132,12 +142,8 @@ function httpContext(deps: ApiDeps): HttpContext {
     services,
     authenticate: createAuthenticate({ ...config, directory }),
     verifier: deps.presigner,
-    runners: createKnownRunners({
-      ...deps,
-      caller: random.uuid(),
-      directory,
-      client: createRunnerClient({ key: deps.runnerKey }),
-    }),
+    runners,
+    calls: createCalls({ ...deps, caller, random, directory, client, runners }),
     buckets: createBuckets({
       objects,
       definitions,

@@ -126,7 +126,10 @@ async function replyOf({ statusCode, headers, body }: Dispatcher.ResponseData): 
   }
   const message = `${statusCode} ${await textStart(body)}`;
   const why = refusals.get(statusCode);
-  return why === undefined ? { kind: 'lost', message } : { kind: 'refused', why, message };
+  if (why !== undefined) return { kind: 'refused', why, message };
+  return statusCode >= 400 && statusCode < 500
+    ? { kind: 'rejected', tooLarge: statusCode === 413, message }
+    : { kind: 'lost', message };
 }
 
 const refusals = new Map([

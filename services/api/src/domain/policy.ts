@@ -11,7 +11,7 @@ export type Action =
   | 'services.backfill'
   | 'buckets'
   | 'objects'
-  | 'jobs.submit'
+  | 'service.use'
   | 'jobs.read'
   | 'jobs.delete'
   | 'runs.list'
@@ -26,14 +26,14 @@ export interface Resource {
 }
 
 /** What a service may do with its own runs. */
-const ownActions: ReadonlySet<Action> = new Set(['jobs.submit', 'runs.list', 'runs.read', 'runs.cancel']);
+const ownActions: ReadonlySet<Action> = new Set(['service.use', 'runs.list', 'runs.read', 'runs.cancel']);
 
 /**
  * The one rule of who may do what. Without a resource it says whether the action is thinkable for the principal at all;
- * the route then asks again with the resource. An administrator submits no jobs: OSCAR §3.3 wants the service's token.
+ * the route then asks again with the resource. An administrator submits no jobs and makes no calls: OSCAR §3.3 wants the service's token.
  */
 export function can(principal: Principal, action: Action, resource?: Resource): boolean {
-  if (principal.kind === 'admin') return action !== 'jobs.submit';
+  if (principal.kind === 'admin') return action !== 'service.use';
   return ownActions.has(action) && (resource === undefined || resource.serviceUid === principal.uid);
 }
 

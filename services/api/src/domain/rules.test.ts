@@ -36,7 +36,7 @@ describe('policy', () => {
     expect(can(service, 'runs.read', { serviceUid: 'u' })).toBe(true);
     expect(can(service, 'runs.read', { serviceUid: 'other' })).toBe(false);
     expect(can(service, 'runs.read', {})).toBe(false);
-    expect(can(service, 'jobs.submit')).toBe(true);
+    expect(can(service, 'service.use')).toBe(true);
     for (const action of [
       'services.read',
       'services.write',
@@ -55,7 +55,7 @@ describe('policy', () => {
   test('the administrator does everything but submit', () => {
     const admin = { kind: 'admin', name: 'oscar' } as const;
     expect(can(admin, 'services.write', { serviceUid: 'any' })).toBe(true);
-    expect(can(admin, 'jobs.submit')).toBe(false);
+    expect(can(admin, 'service.use')).toBe(false);
   });
 });
 

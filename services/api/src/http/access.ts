@@ -22,7 +22,7 @@ export function installAccess(app: FastifyInstance, authenticate: Authenticate):
       done();
       return;
     }
-    if (access === 'job') {
+    if (access === 'service-token') {
       const service = calledService(request, authenticate);
       if (service === undefined) void reply.code(401).send();
       else done();
@@ -47,7 +47,7 @@ function calledService(request: FastifyRequest, authenticate: Authenticate): Pri
   const { name } = request.params as { name?: string };
   const principal = authenticate(request.headers.authorization, ['bearer']);
   if (principal?.kind !== 'service' || principal.service !== name) return undefined;
-  if (!can(principal, 'jobs.submit', { serviceUid: principal.uid })) return undefined;
+  if (!can(principal, 'service.use', { serviceUid: principal.uid })) return undefined;
   request.principal = principal;
   return principal;
 }

@@ -4,6 +4,7 @@ import type { Clock } from '@sluice/shared/lifecycle';
 import type { Logger, Registry } from '@sluice/shared/telemetry';
 import type { Authenticate } from '../app/authenticate.ts';
 import type { Buckets } from '../app/buckets.ts';
+import type { Calls } from '../app/calls/calls.ts';
 import type { KnownRunners } from '../app/calls/known-runners.ts';
 import type { Directory } from '../app/directory.ts';
 import type { Jobs } from '../app/jobs.ts';
@@ -31,6 +32,7 @@ export interface HttpContext {
   readonly submit: SubmitJob;
   readonly verifier: UrlVerifier;
   readonly runners: KnownRunners;
+  readonly calls: Calls;
   readonly installation: () => Installation;
   readonly random: Random;
   readonly clock: Clock;

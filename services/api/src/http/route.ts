@@ -34,7 +34,7 @@ export function addRoute(app: FastifyInstance, route: Route): void {
 }
 
 function schemesOf(access: Access | undefined): DocumentedRoute['schemes'] {
-  if (access === 'job') return ['bearer'];
+  if (access === 'service-token') return ['bearer'];
   if (access === 'proxy') return ['basic', 'bearer'];
   return typeof access === 'object' ? access.schemes : [];
 }

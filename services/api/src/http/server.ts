@@ -19,6 +19,7 @@ import { jobRoutes } from './routes/jobs.ts';
 import { logRoutes } from './routes/logs.ts';
 import { objectRoutes } from './routes/objects.ts';
 import { pageRoutes } from './routes/pages.ts';
+import { callRoutes } from './routes/run.ts';
 import { runRoutes } from './routes/runs.ts';
 import { serviceAuthRoutes } from './routes/service-auth.ts';
 import { serviceRoutes } from './routes/services.ts';
@@ -86,6 +87,7 @@ function install(app: FastifyInstance, context: HttpContext, onError: ErrorHandl
   serviceAuthRoutes(app, context);
   bucketRoutes(app, context);
   jobRoutes(app, context);
+  callRoutes(app, context);
   logRoutes(app, context);
   runRoutes(app, context);
   deadLetterRoutes(app, context);

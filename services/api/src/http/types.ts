@@ -9,7 +9,7 @@ export type Access =
   /** Nobody has to prove anything, or the route itself checks (a presigned URL). */
   | 'none'
   /** The token of the service that the path names (OSCAR §3.3): a bare 401 without it. */
-  | 'job'
+  | 'service-token'
   /** The administrator, or a service's token in one of the places where a proxy may find it: the route itself looks (OSCAR §3.5). */
   | 'proxy'
   | {

@@ -1,3 +1,5 @@
+import { echo } from './calls-fixture.ts';
+import { fakeRunner, sayRunners } from './fake-runner.ts';
 import { adminHeader, startFixture, type Fixture } from './fixture.ts';
 
 /** An api in which everything exists that the examples of the routes speak of. */
@@ -27,7 +29,24 @@ export async function startExampleWorld(): Promise<{ readonly api: Fixture; read
     },
     { consumer: 'scheduler-start', reason: 'the service has no script' },
   );
-  return { api, token };
+  const { close } = await startRunner(api);
+  return {
+    token,
+    api: {
+      ...api,
+      close: async () => {
+        await close();
+        await api.close();
+      },
+    },
+  };
+}
+
+async function startRunner(api: Fixture): Promise<{ close(): Promise<void> }> {
+  const uid = (await api.definitions.get('thumbnail'))?.uid ?? '';
+  const runner = await fakeRunner('thumbnail-r1', echo);
+  sayRunners(api.bus, { name: 'thumbnail', uid }, [runner.entry]);
+  return runner;
 }
 
 /** A presigned URL of the object that the examples speak of, as a path. */

@@ -22,6 +22,7 @@ import { runChangedMessage, runStartMessage, type Run, type RunState } from '@sl
 import { systemClock } from '@sluice/shared/lifecycle';
 import type { DefinitionStore, ObjectStore, RunLedger, RunLogs } from '@sluice/shared/stores';
 import { createMetrics, silentLogger } from '@sluice/shared/telemetry';
+import { runnerKey } from './fake-runner.ts';
 import { apiConfig, apiVariables, createApi, type Api, type ApiDeps } from '@sluice/api';
 
 export interface Answer {
@@ -49,6 +50,8 @@ export interface Fixture {
   call(method: string, path: string, call?: Call): Promise<Answer>;
   /** Writes bytes to a new connection and reads until the server closes it, or for `quietMs` nothing came. */
   raw(bytes: string | Uint8Array, quietMs?: number): Promise<string>;
+  /** Another api over the same stores and bus. */
+  second(): Promise<Pick<Fixture, 'api' | 'call' | 'close'>>;
   /** Creates a service of that name with `in` and `out`; its token. */
   service(name: string, extra?: object): Promise<string>;
   /** Brings a run to a state, as the scheduler would. */
@@ -109,7 +112,7 @@ export async function startFixture(
     settings: createSqliteSettings(db),
     bus,
     presigner,
-    runnerKey: new Secret('r'.repeat(43)),
+    runnerKey: new Secret(runnerKey),
     capabilities: {
       warnings: (definition) => [`image is not used: ${definition.image}`],
       refuse: (definition) =>
@@ -138,8 +141,7 @@ export async function startFixture(
     throw error;
   }
   const { port } = api.address();
-  const agent = new Agent({ keepAlive: true });
-  const call = caller(port, agent);
+  const { call, close } = connectTo(api);
   return {
     api,
     bus,
@@ -149,12 +151,28 @@ export async function startFixture(
     logs,
     call,
     raw: (bytes, quietMs = 300) => rawExchange(port, bytes, quietMs),
+    second: async () => {
+      const other = createApi({ ...deps, ...change.deps?.(deps) });
+      await other.start();
+      return connectTo(other);
+    },
     service: (name, extra) => makeService(call, name, extra),
     bring: (id, to) => bringRun(ledger, id, to),
     close: async () => {
+      await close();
+      await closeRest();
+    },
+  };
+}
+
+function connectTo(api: Api): Pick<Fixture, 'api' | 'call' | 'close'> {
+  const agent = new Agent({ keepAlive: true });
+  return {
+    api,
+    call: caller(api.address().port, agent),
+    close: async () => {
       agent.destroy();
       await api.stop();
-      await closeRest();
     },
   };
 }

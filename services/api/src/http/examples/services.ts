@@ -93,6 +93,13 @@ export const serviceExamples = {
 
 const job = { service: 'thumbnail', run: 'thumbnail-5b2e' };
 
+export const callExample = {
+  params: name,
+  body: 'aGVsbG8=',
+  status: 200,
+  response: 'aGVsbG8=',
+} as const satisfies Example;
+
 export const jobExamples = {
   submit: {
     params: name,

@@ -194,6 +194,7 @@ const meanings: Readonly<Record<number, string>> = {
   422: 'The event came through too many services.',
   429: 'A limit is reached: come back after `Retry-After` seconds.',
   500: 'A bug. The body is empty; `X-Request-Id` finds it in the log.',
+  502: 'The runner was lost while it had the call: nobody knows how far the script came.',
   503: 'Something needed is away, or too much is under way: come back after `Retry-After` seconds.',
   504: 'There was no answer in time.',
   507: 'The disk is full: come back after `Retry-After` seconds.',

@@ -40,7 +40,7 @@ export function jobRoutes(app: FastifyInstance, context: HttpContext): void {
   addRoute(app, {
     method: 'POST',
     url: '/job/:name',
-    access: 'job',
+    access: 'service-token',
     wire: 'oscar',
     schema: submit,
     handler: async (request, reply) => {
