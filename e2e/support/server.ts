@@ -15,7 +15,7 @@ const cliBin = join(root, 'apps/cli/bin/sluice.mjs');
 /** Variables of this machine that would change what a test sees. */
 function cleanEnv(extra: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(
-    ([name]) => !/^(SLUICE|OSCAR|MINIO|NATS|REDIS|DOCKER)_/.test(name),
+    ([name]) => !/^(SLUICE|OSCAR|MINIO|NATS|REDIS|DOCKER|OTEL)_/.test(name),
   );
   return {
     ...Object.fromEntries(kept),

@@ -2,7 +2,14 @@ import { join } from 'node:path';
 import { openDatabase, type Database } from '@sluice/shared/adapters';
 import type { Secret } from '@sluice/shared/config';
 import type { Clock, Component, ShutdownStep } from '@sluice/shared/lifecycle';
-import { createMetrics, type Logger } from '@sluice/shared/telemetry';
+import {
+  createMetrics,
+  createTracer,
+  tracingConfig,
+  type Logger,
+  type Registry,
+  type Tracer,
+} from '@sluice/shared/telemetry';
 import type { AdapterChoice } from './compose/choice.ts';
 import { composeComponents, startComponents, type Components } from './compose/components.ts';
 import { composeExecution, type ExecutionParts } from './compose/execution.ts';
@@ -10,6 +17,7 @@ import { composeObjects, type ObjectsParts } from './compose/objects.ts';
 import { composeStores, type StoresParts } from './compose/stores.ts';
 import { keepSecret, type DataFolder } from './data-folder.ts';
 import type { StandaloneConfig } from './variables.ts';
+import { version } from './version.ts';
 
 export interface StandaloneDeps {
   readonly config: StandaloneConfig;
@@ -48,7 +56,8 @@ export async function createStandalone(deps: StandaloneDeps): Promise<Standalone
   const { config, clock, log } = deps;
   const state: { components?: Components; publicUrl: string } = { publicUrl: config.SLUICE_PUBLIC_URL ?? '' };
   const metrics = createMetrics();
-  const opened = await open(deps, metrics, () => state.publicUrl);
+  const tracer = await createTracer(tracingConfig(config, version), { clock, log, metrics });
+  const opened = await open({ ...deps, metrics, tracer }, () => state.publicUrl);
   const { stores, objects, execution } = opened;
   const choices = [
     ...stores.choices,
@@ -67,6 +76,7 @@ export async function createStandalone(deps: StandaloneDeps): Promise<Standalone
         clock,
         log,
         metrics,
+        tracer,
       });
       await startComponents(state.components);
       if (state.publicUrl === '') state.publicUrl = state.components.api.address().url;
@@ -74,17 +84,17 @@ export async function createStandalone(deps: StandaloneDeps): Promise<Standalone
     url: () => state.components?.api.address().url ?? '',
     slots: () => state.components?.scheduler.slots().limit ?? 0,
     services: async () => (await stores.definitions.list({ limit: 1000 })).items.length,
-    steps: shutdownSteps(config, state, opened),
+    steps: shutdownSteps(config, state, opened, tracer),
     abandon: async () => {
       await Promise.allSettled(componentsOf(state.components).map((component) => component.stop()));
       await close(opened);
+      await tracer.shutdown();
     },
   };
 }
 
 async function open(
-  deps: StandaloneDeps,
-  metrics: ReturnType<typeof createMetrics>,
+  deps: StandaloneDeps & { readonly metrics: Registry; readonly tracer: Tracer },
   baseUrl: () => string,
 ): Promise<Opened> {
   const { folder, clock, log } = deps;
@@ -100,7 +110,6 @@ async function open(
       instance,
       objects: objects.objects,
       logs: stores.logs,
-      metrics,
     });
     return { database, stores, objects, execution, runnerKey };
   } catch (error) {
@@ -118,6 +127,7 @@ function shutdownSteps(
   config: StandaloneConfig,
   state: { components?: Components },
   opened: Opened,
+  tracer: Tracer,
 ): readonly ShutdownStep[] {
   const drainMs = config.SLUICE_DRAIN_TIMEOUT * 1000;
   const stop = async (pick: (components: Components) => Component): Promise<void> => {
@@ -141,6 +151,7 @@ function shutdownSteps(
         await close(opened);
       },
     },
+    { name: 'tracing', phase: 'connections', run: () => tracer.shutdown() },
   ];
 }
 

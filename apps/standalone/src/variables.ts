@@ -7,6 +7,7 @@ import {
   type ConfigOf,
   type ReadFile,
 } from '@sluice/shared/config';
+import { tracingVariables } from '@sluice/shared/telemetry';
 import { storageEventsVariables } from '@sluice/storage-events';
 import { standaloneVariables, unsupportedVariables } from './config.ts';
 
@@ -16,6 +17,7 @@ export const variables = {
   ...apiVariables,
   ...schedulerVariables,
   ...storageEventsVariables,
+  ...tracingVariables,
 };
 
 export type StandaloneConfig = ConfigOf<typeof variables>;

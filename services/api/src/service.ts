@@ -12,7 +12,7 @@ import {
   type RunLogs,
   type Settings,
 } from '@sluice/shared/stores';
-import type { Logger, Registry } from '@sluice/shared/telemetry';
+import { noTracer, type Logger, type Registry, type Tracer } from '@sluice/shared/telemetry';
 import { createRunnerClient } from './adapters/runner-client.ts';
 import { createAuthenticate } from './app/authenticate.ts';
 import { createBuckets } from './app/buckets.ts';
@@ -45,6 +45,8 @@ export interface ApiDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Registry;
+  /** @default none */
+  readonly tracer?: Tracer;
   /** @default random bytes and UUIDs of `node:crypto` */
   readonly random?: Random;
 }
@@ -124,7 +126,7 @@ async function closeConnections(server: Server, clock: Clock, closed: AbortSigna
 }
 
 function httpContext(deps: ApiDeps): HttpContext {
-  const { config, definitions, ledger, objects, bus, random = systemRandom } = deps;
+  const { config, definitions, ledger, objects, bus, random = systemRandom, tracer = noTracer } = deps;
   const directory = createDirectory(deps);
   const services: ServiceContext = {
     ...deps,
@@ -138,6 +140,7 @@ function httpContext(deps: ApiDeps): HttpContext {
   return {
     ...deps,
     random,
+    tracer,
     directory,
     services,
     authenticate: createAuthenticate({ ...config, directory }),
@@ -152,8 +155,8 @@ function httpContext(deps: ApiDeps): HttpContext {
       pageSize: config.jobListingLimit,
     }),
     jobs: createJobs({ ...deps, random }),
-    runs: createRuns({ ledger, bus, definitions, random }),
-    submit: createSubmitJob({ ledger, objects, random }),
+    runs: createRuns({ ledger, bus, definitions, random, tracer }),
+    submit: createSubmitJob({ ledger, objects, random, tracer }),
   };
 }
 

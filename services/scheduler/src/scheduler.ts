@@ -3,7 +3,7 @@ import { RunCancel, type Run, type SluiceOptions } from '@sluice/shared/contract
 import { AppError } from '@sluice/shared/errors';
 import { createPeriodic, type Clock, type Component } from '@sluice/shared/lifecycle';
 import type { DefinitionStore, RunLedger, RunLogs } from '@sluice/shared/stores';
-import { Counter, Gauge, type Logger, type Registry } from '@sluice/shared/telemetry';
+import { Counter, Gauge, noTracer, type Logger, type Registry, type Tracer } from '@sluice/shared/telemetry';
 import { Compile } from 'typebox/compile';
 import { cancelRun, cancelRunsOf } from './app/cancel.ts';
 import { createDefinitionCache, type DefinitionCache } from './app/definitions.ts';
@@ -23,6 +23,8 @@ export interface SchedulerDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Registry;
+  /** @default none */
+  readonly tracer?: Tracer;
   readonly config: SchedulerConfig;
 }
 
@@ -77,7 +79,7 @@ interface Parts {
 }
 
 async function startParts(deps: SchedulerDeps, slots: number): Promise<Parts> {
-  const { bus, ledger, definitions, executor, clock, log, config } = deps;
+  const { bus, ledger, definitions, executor, clock, log, config, tracer = noTracer } = deps;
   const finished = countFinished(deps.metrics);
   const cache = createDefinitionCache(definitions, (uid) => {
     cancelRunsOf({ ledger, executor, log }, uid).catch((error: unknown) => {
@@ -88,10 +90,9 @@ async function startParts(deps: SchedulerDeps, slots: number): Promise<Parts> {
   await cache.start();
   const queue = await bus.workQueue({ durable: 'scheduler-start', name: 'runs.start', maxInFlight: slots });
   const link: { dispatcher?: Dispatcher } = {};
+  const common = { ledger, clock, log, tracer };
   const settler = createSettler({
-    ledger,
-    clock,
-    log,
+    ...common,
     optionsOf: (run) => optionsOf(definitions, run),
     onFinished: (run) => {
       finished(run);
@@ -99,13 +100,11 @@ async function startParts(deps: SchedulerDeps, slots: number): Promise<Parts> {
     },
   });
   const startRun = createStartRun({
-    ledger,
+    ...common,
     definitions,
     cache,
     executor,
     settler,
-    clock,
-    log,
     slots,
     defaultTimeoutMs: config.defaultTimeoutMs,
   });

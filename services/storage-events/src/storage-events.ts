@@ -2,7 +2,7 @@ import type { Bus, Subscription } from '@sluice/shared/bus';
 import { AppError } from '@sluice/shared/errors';
 import type { Clock, Component } from '@sluice/shared/lifecycle';
 import type { DefinitionStore, ObjectStore, RunLedger } from '@sluice/shared/stores';
-import type { Logger, Registry } from '@sluice/shared/telemetry';
+import type { Logger, Registry, Tracer } from '@sluice/shared/telemetry';
 import { createAcceptor } from './app/accept.ts';
 import { startBackfills } from './app/backfill.ts';
 import { createDefinitionCache } from './app/definitions.ts';
@@ -21,6 +21,8 @@ export interface StorageEventsDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Registry;
+  /** @default none */
+  readonly tracer?: Tracer;
   readonly config: StorageEventsConfig;
 }
 
@@ -84,7 +86,15 @@ async function startParts(deps: StorageEventsDeps, metrics: StorageEventsMetrics
   const { source, definitions, ledger, objects, bus, clock, log, config } = deps;
   const cache = createDefinitionCache({ definitions, clock, log });
   const floors = createFloorBook({ definitions, objects, log });
-  const acceptor = createAcceptor({ cache, floors, ledger, bus, log, metrics });
+  const acceptor = createAcceptor({
+    cache,
+    floors,
+    ledger,
+    bus,
+    log,
+    metrics,
+    ...(deps.tracer === undefined ? {} : { tracer: deps.tracer }),
+  });
   const { settleMs, marginMs, reconcileIntervalMs: intervalMs } = config;
   const offering = { objects, ledger, source, acceptor, settleMs };
   const reconciler = createReconciler({

@@ -3,7 +3,7 @@ import { createScheduler, type Scheduler } from '@sluice/scheduler';
 import { createOutboxRelay } from '@sluice/shared/bus';
 import type { Secret } from '@sluice/shared/config';
 import type { Clock, Component } from '@sluice/shared/lifecycle';
-import type { Logger, Registry } from '@sluice/shared/telemetry';
+import type { Logger, Registry, Tracer } from '@sluice/shared/telemetry';
 import { createStorageEvents, storageEventsConfig } from '@sluice/storage-events';
 import { version } from '../version.ts';
 import type { StandaloneConfig } from '../variables.ts';
@@ -24,6 +24,7 @@ export interface ComponentsDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Registry;
+  readonly tracer: Tracer;
 }
 
 /** What runs once the password is known. */
@@ -54,7 +55,15 @@ export async function startComponents(components: Components): Promise<void> {
   await components.api.start();
 }
 
-function composeScheduler({ config, stores, execution, clock, log, metrics }: ComponentsDeps): Scheduler {
+function composeScheduler({
+  config,
+  stores,
+  execution,
+  clock,
+  log,
+  metrics,
+  tracer,
+}: ComponentsDeps): Scheduler {
   const { bus, ledger, definitions, logs } = stores;
   return createScheduler({
     bus,
@@ -65,6 +74,7 @@ function composeScheduler({ config, stores, execution, clock, log, metrics }: Co
     clock,
     log,
     metrics,
+    tracer,
     config: {
       maxRuns: config.SLUICE_MAX_RUNS,
       defaultTimeoutMs: config.SLUICE_RUN_TIMEOUT * 1000,
@@ -76,7 +86,15 @@ function composeScheduler({ config, stores, execution, clock, log, metrics }: Co
   });
 }
 
-function composeStorageEvents({ config, stores, objects, clock, log, metrics }: ComponentsDeps): Component {
+function composeStorageEvents({
+  config,
+  stores,
+  objects,
+  clock,
+  log,
+  metrics,
+  tracer,
+}: ComponentsDeps): Component {
   const { bus, ledger, definitions } = stores;
   const storageEvents = storageEventsConfig(config);
   return createStorageEvents({
@@ -88,12 +106,13 @@ function composeStorageEvents({ config, stores, objects, clock, log, metrics }: 
     clock,
     log,
     metrics,
+    tracer,
     config: storageEvents,
   });
 }
 
 function composeApi(deps: ComponentsDeps, slots: () => number): Api {
-  const { config, stores, objects, execution, choices, clock, log, metrics } = deps;
+  const { config, stores, objects, execution, choices, clock, log, metrics, tracer } = deps;
   const { bus, ledger, definitions, logs, settings } = stores;
   return createApi({
     config: apiConfig(config, { adminPassword: deps.adminPassword, version, arch: process.arch }),
@@ -108,6 +127,7 @@ function composeApi(deps: ComponentsDeps, slots: () => number): Api {
     clock,
     log,
     metrics,
+    tracer,
     capabilities: {
       warnings: (definition) => execution.executor.ignores(definition),
       refuse: (definition) => execution.refuse(definition),

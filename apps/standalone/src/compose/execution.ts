@@ -4,7 +4,7 @@ import type { Executor } from '@sluice/scheduler';
 import { createLocalExecutor } from '@sluice/scheduler/adapters';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { ObjectStore, RunLogs } from '@sluice/shared/stores';
-import type { Logger, Registry } from '@sluice/shared/telemetry';
+import type { Logger, Registry, Tracer } from '@sluice/shared/telemetry';
 import type { ServiceDefinition } from '@sluice/shared/contracts';
 import { createSupervisor, isImageName, pickBaseEnvironment, type ScriptRunner } from '@sluice/supervisor';
 import {
@@ -30,6 +30,7 @@ export interface ExecutionDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Registry;
+  readonly tracer: Tracer;
 }
 
 /** What performs attempts on this machine. */
@@ -58,6 +59,7 @@ export async function composeExecution(deps: ExecutionDeps): Promise<ExecutionPa
     clock,
     log,
     metrics: deps.metrics,
+    tracer: deps.tracer,
   });
   return {
     choice: place.choice,

@@ -1,7 +1,6 @@
 import type { Bus } from '@sluice/shared/bus';
 import { AppError } from '@sluice/shared/errors';
 import type { DefinitionStore } from '@sluice/shared/stores';
-import { childTraceparent } from '@sluice/shared/telemetry';
 import { ownPaths } from '../domain/storage-path.ts';
 import type { Random } from '../ports.ts';
 
@@ -53,7 +52,7 @@ export async function startBackfill(
       name: 'backfills.start',
       key: service,
       payload: { backfill_id: id, service, service_uid: stored.uid, prefix, again: request.again },
-      traceparent: childTraceparent(request.traceparent),
+      ...(request.traceparent === undefined ? {} : { traceparent: request.traceparent }),
     },
   ]);
   return id;

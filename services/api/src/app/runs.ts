@@ -2,7 +2,7 @@ import type { Bus, Page } from '@sluice/shared/bus';
 import { idempotentRunId, isFinal, runName, type Run } from '@sluice/shared/contracts';
 import { AppError } from '@sluice/shared/errors';
 import type { DefinitionStore, RunLedger, RunQuery } from '@sluice/shared/stores';
-import { childTraceparent } from '@sluice/shared/telemetry';
+import { startAcceptSpan, type Tracer } from '@sluice/shared/telemetry';
 import { can, nameOf, type Action, type Principal } from '../domain/policy.ts';
 import type { Random } from '../ports.ts';
 import { cancelRun } from './cancel-run.ts';
@@ -12,6 +12,7 @@ export interface RunsContext {
   readonly bus: Pick<Bus, 'publish'>;
   readonly definitions: Pick<DefinitionStore, 'get'>;
   readonly random: Pick<Random, 'uuid'>;
+  readonly tracer: Tracer;
 }
 
 /** Runs as a resource; every call asks the policy for the run's own service. */
@@ -78,7 +79,9 @@ async function retryRun(
     key === undefined
       ? runName(service.name, context.random.uuid())
       : idempotentRunId(service.name, service.uid, `retry:${old.id}:${key}`);
-  await context.ledger.claim([
+  const about = { id, service: service.name, source: 'retry', bucket: old.input?.bucket } as const;
+  const span = startAcceptSpan(context.tracer, about, options.traceparent);
+  const [claim] = await context.ledger.claim([
     {
       id,
       service: service.name,
@@ -87,11 +90,12 @@ async function retryRun(
       ...(old.input === undefined ? {} : { input: old.input }),
       event: old.event,
       user: nameOf(principal),
-      traceparent: childTraceparent(options.traceparent),
+      traceparent: span.traceparent,
       hop: old.hop,
       retry_of: old.id,
     },
   ]);
+  if (claim?.created === true) span.end();
   const run = await context.ledger.get(id);
   if (run === undefined) throw noRun(id);
   return run;

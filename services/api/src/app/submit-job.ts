@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import { idempotentRunId, runName, type Payload } from '@sluice/shared/contracts';
 import { AppError } from '@sluice/shared/errors';
 import { SYSTEM_BUCKET, type NewRun, type ObjectStore, type RunLedger } from '@sluice/shared/stores';
-import { childTraceparent } from '@sluice/shared/telemetry';
+import { noTracer, startAcceptSpan, type Span, type Tracer } from '@sluice/shared/telemetry';
 import { isRunId, jobEvents, maxHops, maxRecords } from '../domain/job-event.ts';
 import type { Random } from '../ports.ts';
 
@@ -31,7 +31,10 @@ export function createSubmitJob(deps: {
   readonly ledger: Pick<RunLedger, 'claim' | 'get'>;
   readonly objects: Pick<ObjectStore, 'put'>;
   readonly random: Pick<Random, 'uuid'>;
+  /** @default none */
+  readonly tracer?: Tracer;
 }): SubmitJob {
+  const { tracer = noTracer } = deps;
   return async (request) => {
     checkIds(request);
     const events = jobEvents(request.body);
@@ -44,21 +47,27 @@ export function createSubmitJob(deps: {
         `The object came through more than ${maxHops} services: this looks like a loop.`,
       );
     }
-    const traceparent = childTraceparent(request.traceparent);
     const runs: NewRun[] = [];
+    const spans = new Map<string, Span>();
     for (const [index, event] of events.entries()) {
+      const id = runId(request, index, deps.random.uuid);
+      const about = { id, service: request.service.name, source: 'job' } as const;
+      const span = startAcceptSpan(tracer, about, request.traceparent);
+      spans.set(id, span);
       runs.push({
-        id: runId(request, index, deps.random.uuid),
+        id,
         service: request.service.name,
         service_uid: request.service.uid,
         source: 'job',
         event: await payloadOf(event.body, deps.objects),
         ...(event.user === undefined ? {} : { user: event.user }),
-        traceparent,
+        traceparent: span.traceparent,
         hop: event.hop,
       });
     }
-    const [first] = await deps.ledger.claim(runs);
+    const claims = await deps.ledger.claim(runs);
+    for (const { id, created } of claims) if (created) spans.get(id)?.end();
+    const [first] = claims;
     if (first === undefined) throw new AppError('unavailable', 'The run could not be stored.');
     if (!first.created && request.delegatedId !== undefined) await checkOwner(first.id, request, deps.ledger);
     return first.id;

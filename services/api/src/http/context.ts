@@ -1,7 +1,7 @@
 import type { Bus } from '@sluice/shared/bus';
 import type { DefinitionStore, ObjectStore, RunLedger, RunLogs, Settings } from '@sluice/shared/stores';
 import type { Clock } from '@sluice/shared/lifecycle';
-import type { Logger, Registry } from '@sluice/shared/telemetry';
+import type { Logger, Registry, Tracer } from '@sluice/shared/telemetry';
 import type { Authenticate } from '../app/authenticate.ts';
 import type { Buckets } from '../app/buckets.ts';
 import type { Calls } from '../app/calls/calls.ts';
@@ -38,4 +38,5 @@ export interface HttpContext {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Registry;
+  readonly tracer: Tracer;
 }

@@ -1,3 +1,4 @@
+import type { Span } from '@sluice/shared/telemetry';
 import type { Scheme } from '../app/authenticate.ts';
 import type { Action, Principal } from '../domain/policy.ts';
 
@@ -29,6 +30,8 @@ declare module 'fastify' {
     principal: Principal | undefined;
     /** `Content-Type` as it came; Fastify itself does not see it. */
     contentType: string | undefined;
+    /** The request's span: what it causes is its child. */
+    span: Span;
   }
 }
 

@@ -262,7 +262,7 @@ test('overview and metrics', async () => {
   ]);
   const metrics = await api.call('GET', '/metrics');
   expect(metrics.text).toMatch(
-    /sluice_http_request_duration_seconds_count\{method="POST",route="\/job\/:name",status="201"\} \d+/,
+    /sluice_http_request_duration_seconds_count\{method="POST",route="\/job\/:name",status="2xx"\} \d+/,
   );
   expect((await api.call('GET', '/metrics', { as: null })).status).toBe(401);
 });

@@ -3,7 +3,7 @@ import type { AttemptOutcome, AttemptPlan, AttemptRef, AttemptReport } from '@sl
 import { AppError, messageOf } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { RunLogs } from '@sluice/shared/stores';
-import type { Logger } from '@sluice/shared/telemetry';
+import { traceIdOf, type Logger } from '@sluice/shared/telemetry';
 import { ignoredBy, type LocalKind } from '../domain/ignored.ts';
 import { plannedStop } from '../domain/next-step.ts';
 import { clampTo } from '../domain/requirements.ts';
@@ -118,7 +118,10 @@ function begin(deps: LocalExecutorDeps, state: State, plan: AttemptPlan, reserva
   work()
     .catch((error: unknown) => {
       // The audit finds the attempt missing and declares it lost.
-      deps.log.error({ err: error, run_id: ref.run_id }, 'report of an attempt failed');
+      deps.log.error(
+        { err: error, ...ref, trace_id: traceIdOf(plan.traceparent) },
+        'report of an attempt failed',
+      );
     })
     .finally(() => {
       state.running.delete(keyOf(ref));
@@ -134,6 +137,7 @@ async function performSafely(
   attempt: Attempt,
 ): Promise<AttemptOutcome> {
   let started = false;
+  const fields = { ...attempt.ref, trace_id: traceIdOf(plan.traceparent) };
   try {
     const output = await deps.logs.open({ service: plan.definition.name, runId: plan.run_id });
     try {
@@ -144,7 +148,7 @@ async function performSafely(
         report: (progress) => {
           if (progress.phase === 'running') started = true;
           state.report({ kind: 'progress', ...attempt.ref, ...progress }).catch((error: unknown) => {
-            deps.log.warn({ err: error, run_id: plan.run_id }, 'progress of an attempt was not stored');
+            deps.log.warn({ err: error, ...fields }, 'progress of an attempt was not stored');
           });
         },
       });
@@ -153,7 +157,7 @@ async function performSafely(
       await output.close();
     }
   } catch (error) {
-    deps.log.error({ err: error, run_id: plan.run_id }, 'attempt failed in the executor');
+    deps.log.error({ err: error, ...fields }, 'attempt failed in the executor');
     const failure = { code: 'executor_failed', message: `the executor failed: ${messageOf(error)}` };
     return { result: 'lost', script_started: started, outputs: [], failure };
   }

@@ -1,6 +1,6 @@
 import { activeStates, type AttemptRef, type Run } from '@sluice/shared/contracts';
 import type { RunLedger } from '@sluice/shared/stores';
-import type { Logger } from '@sluice/shared/telemetry';
+import { traceIdOf, type Logger } from '@sluice/shared/telemetry';
 import type { Executor } from '../ports.ts';
 import type { Settler } from './settle.ts';
 
@@ -54,7 +54,10 @@ function keyOf(ref: AttemptRef): string {
 }
 
 async function declareLost(deps: RecoverDeps, run: Run): Promise<void> {
-  deps.log.warn({ run_id: run.id, service: run.service, attempt: run.attempt }, 'attempt was lost');
+  deps.log.warn(
+    { run_id: run.id, trace_id: traceIdOf(run.traceparent), service: run.service, attempt: run.attempt },
+    'attempt was lost',
+  );
   await deps.settler.finish(
     { run_id: run.id, attempt: run.attempt },
     {

@@ -10,13 +10,14 @@ import {
 import { isAppError } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { RunLedger, Transition } from '@sluice/shared/stores';
-import type { Logger } from '@sluice/shared/telemetry';
+import { attemptSpan, traceIdOf, type Logger, type Tracer } from '@sluice/shared/telemetry';
 import { nextStep, retryDelayMs } from '../domain/next-step.ts';
 
 export interface SettleDeps {
   readonly ledger: RunLedger;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly tracer: Tracer;
   /** Options of the definition's version that the run was started with. */
   readonly optionsOf: (run: Run) => Promise<SluiceOptions>;
   readonly onFinished: (run: Run) => void;
@@ -91,10 +92,12 @@ async function applyOnce(deps: SettleDeps, ref: AttemptRef, outcome: AttemptOutc
     changeFor(run, outcome, await deps.optionsOf(run), deps.clock.now()),
   );
   if (!result.applied) return;
+  attemptSpan(deps.tracer, run, outcome);
   deps.onFinished(result.run);
   deps.log.info(
     {
       run_id: run.id,
+      trace_id: traceIdOf(run.traceparent),
       service: run.service,
       attempt: run.attempt,
       state: result.run.state,

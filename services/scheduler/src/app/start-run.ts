@@ -3,7 +3,7 @@ import { RunStart, type AttemptOutcome, type AttemptPlan, type Run } from '@slui
 import { AppError, isAppError, messageOf } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { DefinitionStore, RunLedger, StoredDefinition } from '@sluice/shared/stores';
-import type { Logger } from '@sluice/shared/telemetry';
+import { attemptTraceparent, queueSpan, type Logger, type Tracer } from '@sluice/shared/telemetry';
 import { Compile } from 'typebox/compile';
 import type { Executor, Reservation } from '../ports.ts';
 import type { DefinitionCache } from './definitions.ts';
@@ -17,6 +17,7 @@ export interface StartDeps {
   readonly settler: Settler;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly tracer: Tracer;
   readonly slots: number;
   readonly defaultTimeoutMs: number;
 }
@@ -88,6 +89,7 @@ async function take(
   }
   await delivery.ack();
   const { run } = change;
+  queueSpan(deps.tracer, run, deps.clock.now());
   const unwanted = reasonNotToRun(run, stored);
   if (unwanted !== undefined) {
     await deps.ledger.transition({
@@ -160,7 +162,7 @@ export function planFor(
     secrets: secrets ?? { token: '', environment: {} },
     event: run.event,
     ...(run.input === undefined ? {} : { input: run.input }),
-    traceparent: run.traceparent,
+    traceparent: attemptTraceparent(run),
     hop: run.hop,
     timeout_ms: seconds === undefined ? defaultTimeoutMs : seconds * 1000,
   };

@@ -2,7 +2,14 @@ import type { Bus } from '@sluice/shared/bus';
 import type { BackfillStart, RunSource } from '@sluice/shared/contracts';
 import { isAppError } from '@sluice/shared/errors';
 import type { NewRun, ObjectHead, RunLedger } from '@sluice/shared/stores';
-import { childTraceparent, type Logger } from '@sluice/shared/telemetry';
+import {
+  childTraceparent,
+  noTracer,
+  startAcceptSpan,
+  type Logger,
+  type Span,
+  type Tracer,
+} from '@sluice/shared/telemetry';
 import { buildRun, runIdFor } from '../domain/build-run.ts';
 import { lineageOf, maxHops, type Lineage } from '../domain/lineage.ts';
 import { matchServices } from '../domain/match.ts';
@@ -41,6 +48,8 @@ export interface AcceptDeps {
   readonly bus: Bus;
   readonly log: Logger;
   readonly metrics: StorageEventsMetrics;
+  /** @default none */
+  readonly tracer?: Tracer;
 }
 
 /** Runs in one step of the ledger. */
@@ -105,6 +114,7 @@ async function claimSome(
   source: RunSource,
 ): Promise<readonly ClaimStatus[]> {
   const runs = new Map<string, NewRun>();
+  const spans = new Map<string, Span>();
   const plans: ({ readonly runId: string } | { readonly status: ClaimStatus })[] = [];
   for (const wanted of batch) {
     const lineage = lineageOf(wanted.object.metadata);
@@ -112,14 +122,24 @@ async function claimSome(
       plans.push({ status: await refuse(deps, refusals, wanted, lineage) });
       continue;
     }
-    const run = runOf(wanted, lineage, source);
+    const runId = runIdFor(wanted.service, wanted.object, wanted.again);
     // The same object twice in a batch is one run.
-    plans.push(runs.has(run.id) ? { status: 'duplicate' } : { runId: run.id });
-    runs.set(run.id, run);
+    if (runs.has(runId)) {
+      plans.push({ status: 'duplicate' });
+      continue;
+    }
+    plans.push({ runId });
+    const about = { id: runId, service: wanted.service.name, source, bucket: wanted.object.bucket };
+    const span = startAcceptSpan(deps.tracer ?? noTracer, about, lineage.traceparent);
+    spans.set(runId, span);
+    runs.set(runId, runOf(wanted, lineage, source, span.traceparent));
   }
   const created = new Map<string, boolean>();
   if (runs.size > 0) {
-    for (const result of await deps.ledger.claim([...runs.values()])) created.set(result.id, result.created);
+    for (const result of await deps.ledger.claim([...runs.values()])) {
+      created.set(result.id, result.created);
+      if (result.created) spans.get(result.id)?.end();
+    }
   }
   return plans.map((plan) => {
     if ('status' in plan) return plan.status;
@@ -127,11 +147,11 @@ async function claimSome(
   });
 }
 
-function runOf(wanted: Wanted, lineage: Lineage, source: RunSource): NewRun {
+function runOf(wanted: Wanted, lineage: Lineage, source: RunSource, traceparent: string): NewRun {
   return buildRun(wanted.service, wanted.object, {
     source,
     hop: wanted.afresh === true ? 0 : lineage.hop,
-    traceparent: childTraceparent(lineage.traceparent),
+    traceparent,
     eventTime: wanted.eventTime,
     user: wanted.user,
     again: wanted.again,

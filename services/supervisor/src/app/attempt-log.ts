@@ -27,6 +27,8 @@ export interface AttemptLogDeps {
   readonly threshold: LogThreshold;
   readonly clock: Pick<Clock, 'now'>;
   readonly log: Logger;
+  /** Name the attempt in the server's own log. */
+  readonly fields: Readonly<Record<string, unknown>>;
   readonly onScriptOutput: ((chunk: Uint8Array) => void) | undefined;
 }
 
@@ -46,7 +48,7 @@ export function createAttemptLog(deps: AttemptLogDeps): AttemptLog {
       await deps.sink.write(bytes);
     } catch (error) {
       broken = true;
-      deps.log.warn({ err: error }, 'log of a run cannot be written: the rest of it is lost');
+      deps.log.warn({ ...deps.fields, err: error }, 'log of a run cannot be written: the rest of it is lost');
     }
   };
   const flush = async (): Promise<void> => {

@@ -1,7 +1,7 @@
 import type { AttemptPlan } from '@sluice/shared/contracts';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { ObjectStore } from '@sluice/shared/stores';
-import type { Logger } from '@sluice/shared/telemetry';
+import type { Logger, Tracer } from '@sluice/shared/telemetry';
 import type { ScriptCache } from '../files/script-cache.ts';
 import type { WorkFolder } from '../files/work-folder.ts';
 import type { AttemptContext, AttemptProgress, ScriptRunner } from '../ports.ts';
@@ -16,6 +16,7 @@ export interface SupervisorDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: SupervisorMetrics;
+  readonly tracer: Tracer;
   readonly scriptCache: ScriptCache;
   readonly instance: string;
   readonly hostName: string;
@@ -31,6 +32,8 @@ export interface Attempt {
   readonly folder: WorkFolder;
   readonly log: AttemptLog;
   readonly progress: (progress: AttemptProgress) => void;
+  /** Context of the script's span, which its environment names before it has begun. */
+  readonly scriptTrace: string;
   /** Set by the script's start and its end. */
   scriptStarted: boolean;
   exitCode: number | undefined;

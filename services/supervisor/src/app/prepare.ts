@@ -8,6 +8,7 @@ import { scriptEnvironment } from '../domain/environment.ts';
 import type { RecognisedEvent } from '../domain/event.ts';
 import { decodeBase64, decodeUtf8, printable } from '../domain/text.ts';
 import type { InputState } from '../domain/upload-decision.ts';
+import { inPhase } from './attempt-trace.ts';
 import type { Attempt, SupervisorDeps } from './attempt.ts';
 import { fetchInput, type WantedInput } from './fetch-input.ts';
 
@@ -64,17 +65,17 @@ export async function prepareInput(
     attempt.log.line('WARNING', `the event has ${event.records} records: only the first is used`);
   }
   attempt.progress({ phase: 'fetching' });
-  const started = deps.clock.monotonic();
-  const { path, info } = await fetchInput(
-    {
-      objects: deps.objects,
-      inputDir: folder.input,
-      smallFileBytes: attempt.limits.smallFileBytes,
-      signal: context.signal,
-    },
-    wanted,
-  );
-  deps.metrics.phase('fetch', (deps.clock.monotonic() - started) / 1000);
+  const fetching = {
+    objects: deps.objects,
+    inputDir: folder.input,
+    smallFileBytes: attempt.limits.smallFileBytes,
+    signal: context.signal,
+  };
+  const { path, info } = await inPhase(deps, plan, 'fetch', {}, async (span) => {
+    const fetched = await fetchInput(fetching, wanted);
+    span.setAttribute('sluice.bytes', fetched.info.size);
+    return fetched;
+  });
   attempt.log.line('INFO', `input ${wanted.bucket}/${wanted.key} (${info.size} bytes) is in ${path}`);
   return { path, state: info };
 }
@@ -134,7 +135,7 @@ export async function prepareEnvironment(
       attempt: plan.attempt,
       instance: deps.instance,
       hostName: deps.hostName,
-      traceparent: plan.traceparent,
+      traceparent: attempt.scriptTrace,
       query: event.query,
       http: attempt.context.call?.variables ?? [],
       eventText: event.eventText,

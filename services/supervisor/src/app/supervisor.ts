@@ -3,7 +3,7 @@ import type { AttemptOutcome, AttemptPlan } from '@sluice/shared/contracts';
 import { fromSystemError, isAppError } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { ObjectStore } from '@sluice/shared/stores';
-import { traceIdOf, type Logger, type Registry } from '@sluice/shared/telemetry';
+import { noTracer, type Logger, type Registry, type Tracer } from '@sluice/shared/telemetry';
 import { AttemptStop, outcomeOfError, stopForStore } from '../domain/attempt-stop.ts';
 import { attemptContainer } from '../domain/container-needs.ts';
 import { recogniseEvent, type RecognisedEvent } from '../domain/event.ts';
@@ -16,6 +16,7 @@ import { removeTree } from '../files/remove-tree.ts';
 import { makeWorkFolder } from '../files/work-folder.ts';
 import type { AttemptContext, AttemptProgress, ScriptEnd, ScriptRunner } from '../ports.ts';
 import { createAttemptLog, type AttemptLog } from './attempt-log.ts';
+import { attemptFields, inPhase } from './attempt-trace.ts';
 import type { Attempt, SupervisorDeps } from './attempt.ts';
 import { defaultLimits, type SupervisorLimits } from './limits.ts';
 import { createSupervisorMetrics } from './metrics.ts';
@@ -29,6 +30,8 @@ export interface SupervisorOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics?: Registry;
+  /** @default none */
+  readonly tracer?: Tracer;
   /** Names this installation in `SLUICE_INSTANCE`: the same after a restart, without spaces; `killLeftovers` looks for it. */
   readonly instance: string;
   /** The script's `RESOURCE_ID` (OSCAR §4.3). */
@@ -54,6 +57,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   const deps: SupervisorDeps = {
     ...options,
     metrics: createSupervisorMetrics(options.metrics),
+    tracer: options.tracer ?? noTracer,
     scriptCache: createScriptCache(options.scriptCacheDir),
     randomUuid: options.randomUuid ?? randomUUID,
   };
@@ -72,6 +76,7 @@ async function perform(
     threshold: logThreshold(plan.definition.log_level, level),
     clock: deps.clock,
     log: deps.log,
+    fields: attemptFields(plan),
     onScriptOutput: context.onScriptOutput,
   });
   const { progress, settled } = createProgress(deps, plan, context);
@@ -81,7 +86,8 @@ async function perform(
   try {
     throwIfCancelled(context.signal);
     const folder = await makeWorkFolder(context.workDir);
-    attempt = { plan, context, limits, folder, log, progress, ...so };
+    const scriptTrace = deps.tracer.context(plan.traceparent);
+    attempt = { plan, context, limits, folder, log, progress, scriptTrace, ...so };
     outcome = await performSteps(deps, attempt);
   } catch (error) {
     const stop = stopForMachine(error);
@@ -107,30 +113,31 @@ async function performSteps(deps: SupervisorDeps, attempt: Attempt): Promise<Att
   const text = scriptText(plan);
   const input = await prepareInput(deps, attempt, event);
   const env = await prepareEnvironment(deps, attempt, event, body, input);
-  await runScript(deps, attempt, text, env);
-  const started = deps.clock.monotonic();
+  await inPhase(deps, plan, 'script', { as: attempt.scriptTrace }, () => runScript(deps, attempt, text, env));
   const listing = await listOutputFiles(attempt.folder.output, limits.outputFiles);
-  const uploaded = await uploadOutputs(
-    {
-      objects: deps.objects,
-      clock: deps.clock,
-      limits,
-      log: attempt.log,
-      signal: context.signal,
-      plan,
-      input: input.state,
-      outputDir: attempt.folder.output,
-      onUploading: () => attempt.progress({ phase: 'uploading' }),
-    },
-    listing,
-    targets,
+  const uploaded = await inPhase(deps, plan, 'upload', {}, async ({ traceparent }) =>
+    uploadOutputs(
+      {
+        objects: deps.objects,
+        clock: deps.clock,
+        limits,
+        log: attempt.log,
+        signal: context.signal,
+        // What an output starts is a child of its upload.
+        plan: { ...plan, traceparent },
+        input: input.state,
+        outputDir: attempt.folder.output,
+        onUploading: () => attempt.progress({ phase: 'uploading' }),
+      },
+      listing,
+      targets,
+    ),
   );
   await call?.onOutputs({
     folder: attempt.folder.output,
     files: listing.files,
     unknownEvent: event.kind === 'unknown',
   });
-  deps.metrics.phase('upload', (deps.clock.monotonic() - started) / 1000);
   return { result: 'succeeded', script_started: true, exit_code: 0, ...uploaded };
 }
 
@@ -149,7 +156,6 @@ async function runScript(
   throwIfCancelled(context.signal);
   const scriptPath = deps.scriptCache.ensure(text);
   log.line('DEBUG', `running the script in ${folder.root}`);
-  const started = deps.clock.monotonic();
   let end: ScriptEnd;
   try {
     end = await (context.call?.scripts ?? deps.scripts).run({
@@ -170,7 +176,6 @@ async function runScript(
   } catch (error) {
     throw stopForRunner(error, attempt.scriptStarted);
   }
-  deps.metrics.phase('script', (deps.clock.monotonic() - started) / 1000);
   const stop = stopForScript(end, plan.timeout_ms, log.lastLines());
   attempt.exitCode = end.kind === 'exited' ? end.exitCode : stop?.exitCode;
   if (stop !== undefined) throw stop;
@@ -209,8 +214,7 @@ function noteFailure(
   // The last lines are in the log already: only the sentence goes there.
   const sentence = (outcome.failure?.message ?? code).split('; its last lines:\n', 1)[0] ?? code;
   log.line(outcome.result === 'failed' || outcome.result === 'lost' ? 'ERROR' : 'WARNING', sentence);
-  const fields = { run_id: plan.run_id, attempt: plan.attempt, trace_id: traceIdOf(plan.traceparent) };
-  if (code === 'internal_error') deps.log.error({ ...fields, err: error }, 'attempt broke');
+  if (code === 'internal_error') deps.log.error({ ...attemptFields(plan), err: error }, 'attempt broke');
 }
 
 async function cleanUp(deps: SupervisorDeps, attempt: Attempt): Promise<void> {
@@ -218,7 +222,7 @@ async function cleanUp(deps: SupervisorDeps, attempt: Attempt): Promise<void> {
     await removeTree(attempt.folder.root);
   } catch (error) {
     // The outcome stands; the folder is removed with the others at the next start.
-    const fields = { err: error, run_id: attempt.plan.run_id, work_dir: attempt.folder.root };
+    const fields = { ...attemptFields(attempt.plan), err: error, work_dir: attempt.folder.root };
     deps.log.warn(fields, 'work folder of a run cannot be removed');
   }
 }
@@ -238,7 +242,7 @@ function createProgress(
         await context.report(progress);
       };
       last = report().catch((error: unknown) => {
-        deps.log.warn({ err: error, run_id: plan.run_id }, 'progress of an attempt could not be reported');
+        deps.log.warn({ ...attemptFields(plan), err: error }, 'progress of an attempt could not be reported');
       });
     },
     settled: async () => last,

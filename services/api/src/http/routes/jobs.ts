@@ -51,7 +51,7 @@ export function jobRoutes(app: FastifyInstance, context: HttpContext): void {
         body: bodyOf(request),
         delegatedId: headerOf(request, 'x-delegated-job-id'),
         idempotencyKey: headerOf(request, 'idempotency-key'),
-        traceparent: headerOf(request, 'traceparent'),
+        traceparent: request.span.traceparent,
       });
       return reply.code(201).header('location', `/system/runs/${id}`).header('x-run-id', id).send();
     },

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { AppError } from '@sluice/shared/errors';
 import { SYSTEM_BUCKET, type ObjectHead, type PutOptions } from '@sluice/shared/stores';
+import { noTracer } from '@sluice/shared/telemetry';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Type, type Static } from 'typebox';
 import { readConditions, type Conditions } from '../../domain/conditions.ts';
@@ -217,7 +218,7 @@ async function putObject(
   }
   const length = request.headers['content-length'];
   const options: PutOptions = {
-    metadata: metadataOf(request),
+    metadata: traced(metadataOf(request), request, context),
     ...(contentType === undefined || contentType === '' ? {} : { contentType }),
     ...(ifMatch === undefined ? {} : { ifMatch }),
     ...(ifNoneMatch === '*' ? { ifNoneMatch } : {}),
@@ -295,6 +296,23 @@ function metadataOf(request: FastifyRequest): Record<string, string> {
       Array.isArray(value) ? value.join(', ') : (value ?? ''),
     ]);
   return Object.fromEntries(entries) as Record<string, string>;
+}
+
+/** Bytes that metadata may have besides the trace context. */
+const metadataRoom = 1900;
+
+/** An upload begins the trace of what comes of it, unless the caller says another or there is no room. */
+function traced(
+  metadata: Record<string, string>,
+  request: FastifyRequest,
+  { tracer }: HttpContext,
+): Record<string, string> {
+  const size = Object.entries(metadata).reduce(
+    (sum, [name, value]) => sum + name.length + Buffer.byteLength(value),
+    0,
+  );
+  if (tracer === noTracer || metadata['traceparent'] !== undefined || size > metadataRoom) return metadata;
+  return { ...metadata, traceparent: request.span.traceparent };
 }
 
 function bucketOf(request: FastifyRequest): string {

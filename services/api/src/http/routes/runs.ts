@@ -153,7 +153,7 @@ function changeRoutes(app: FastifyInstance, context: HttpContext): void {
       }
       const run = await context.runs.retry(principalOf(request), idOf(request), {
         idempotencyKey,
-        traceparent: headerOf(request, 'traceparent'),
+        traceparent: request.span.traceparent,
       });
       return reply.code(201).header('location', `/system/runs/${run.id}`).send(runOnWire(run));
     },

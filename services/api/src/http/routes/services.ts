@@ -10,7 +10,7 @@ import { decodeGoJson } from '../../domain/go-json-decode.ts';
 import { ServiceInput, ServiceOutput } from '../../domain/service-wire.ts';
 import { bodyOf } from '../body.ts';
 import type { HttpContext } from '../context.ts';
-import { headerOf, sendJsonText, sendPieces, sendStatus, sendText } from '../replies.ts';
+import { sendJsonText, sendPieces, sendStatus, sendText } from '../replies.ts';
 import { serviceExamples } from '../examples/services.ts';
 import { goBody, json, nothing, type RouteDoc } from '../route-doc.ts';
 import { addRoute } from '../route.ts';
@@ -114,11 +114,7 @@ export function serviceRoutes(app: FastifyInstance, context: HttpContext): void 
     handler: async (request, reply) => {
       const { name } = request.params as Static<typeof Name>;
       const input = backfillInput(bodyOf(request));
-      const id = await startBackfill(
-        name,
-        { ...input, traceparent: headerOf(request, 'traceparent') },
-        context,
-      );
+      const id = await startBackfill(name, { ...input, traceparent: request.span.traceparent }, context);
       return reply.code(202).send({ backfill_id: id });
     },
   });
