@@ -55,6 +55,7 @@ export interface ContainerEngine {
   start(id: string): Promise<void>;
   /** Resolves with the exit code when a started container does not run any more. */
   wait(id: string): Promise<number>;
+  /** Undefined for one that is gone or just going. */
   inspect(id: string): Promise<ContainerExit | undefined>;
   /** SIGTERM, and SIGKILL when it has not ended in time. */
   stop(id: string, graceMs: number): Promise<void>;
@@ -203,6 +204,8 @@ function containerCalls(docker: Docker, call: Call): Pick<ContainerEngine, Conta
       absent(
         call('look at a container', async () => {
           const { State } = await get(id).inspect(bounded());
+          if (State.Dead || State.Status === 'removing')
+            throw new AppError('not_found', 'It is being removed.');
           return { running: State.Running, oomKilled: State.OOMKilled };
         }),
       ),
@@ -259,6 +262,11 @@ function execCalls(docker: Docker, call: Call): Pick<ContainerEngine, 'exec' | '
   };
 }
 
+/** Whether a call got no answer, so that it may have been done. */
+export function isUnanswered(error: unknown): boolean {
+  return isAppError(error) && error.details['unanswered'] === true;
+}
+
 async function absent<T>(found: Promise<T>): Promise<T | undefined> {
   try {
     return await found;
@@ -279,7 +287,7 @@ function engineError(address: EngineAddress, what: string, error: unknown): unkn
   const options = { cause: error };
   if (statusCode === undefined) {
     const message = `The container engine at ${address.text} did not ${what}: ${messageOf(error)}`;
-    return new AppError('unavailable', message, options);
+    return new AppError('unavailable', message, { ...options, details: { unanswered: true } });
   }
   const said = json?.message ?? messageOf(error);
   const message = `The container engine could not ${what}: ${said}`;

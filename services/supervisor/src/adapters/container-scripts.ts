@@ -1,6 +1,7 @@
 import { AppError, isAppError, messageOf } from '@sluice/shared/errors';
 import type { ContainerNeeds, ScriptEnd, ScriptRequest, ScriptRunner } from '../ports.ts';
 import { setAlarm } from './alarm.ts';
+import { isUnanswered } from './container-engine.ts';
 import type { ContainerHost } from './container-host.ts';
 import { readContainerOutput, type ContainerOutput } from './container-output.ts';
 import { attemptSpec } from './container-spec.ts';
@@ -57,8 +58,7 @@ async function runIn(
   if (request.signal.aborted) return { kind: 'cancelled' };
   const output = readContainerOutput(await engine.attach(id), request.onOutput);
   try {
-    await start(host, id);
-    request.onStarted();
+    await start(host, id, request);
     const end = await supervise(host, id, request);
     if (!(await drained(host, output))) request.onNote?.('a part of what the script printed was lost');
     if (end.kind !== 'exited') return end;
@@ -74,13 +74,19 @@ async function runIn(
   }
 }
 
-/** @throws AppError `unavailable`: whatever keeps a container from starting, the script has not been started */
-async function start(host: ContainerHost, id: string): Promise<void> {
+/** @throws AppError `unavailable`, after the script was said to run where it may be running */
+async function start(host: ContainerHost, id: string, request: ScriptRequest): Promise<void> {
   try {
     await host.engine.start(id);
   } catch (error) {
-    throw isAppError(error) ? new AppError('unavailable', error.message, { cause: error }) : error;
+    if (!isAppError(error)) throw error;
+    if (isUnanswered(error)) {
+      request.onStarted();
+      throw lost(error.message);
+    }
+    throw new AppError('unavailable', error.message, { cause: error });
   }
+  request.onStarted();
 }
 
 async function supervise(host: ContainerHost, id: string, request: ScriptRequest): Promise<ScriptEnd> {
