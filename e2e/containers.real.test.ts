@@ -10,6 +10,7 @@ import { waitFor } from './support/wait.ts';
 
 /* The server as a user starts it, with DOCKER_HOST set: the same services, in containers. */
 
+const BUILDCTL = 'buildctl';
 const HINT =
   'this test needs a Docker or Podman engine on this machine, a BuildKit daemon and a registry that both may use: set DOCKER_HOST ' +
   '(unix:///path), BUILDKIT_HOST (tcp://host:port) and REGISTRY_HOST (host:port), and have buildctl on PATH';
@@ -26,13 +27,13 @@ beforeAll(async () => {
   await writeFile(join(context, 'Dockerfile'), 'FROM busybox\nRUN echo "from the image" > /mark\n');
   const args = ['build', '--progress=plain', '--frontend=dockerfile.v0', `--local=context=${context}`];
   args.push(`--local=dockerfile=${context}`, `--output=type=image,name=${image},push=true`);
-  const child = spawn('buildctl', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(BUILDCTL, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   let said = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     said += text;
   });
   await once(child, 'close');
-  expect(child.exitCode, said).toBe(0);
+  if (child.exitCode !== 0) throw new Error(`${BUILDCTL} ended with ${child.exitCode}: ${said}`);
   await removeFolder(context);
 });
 beforeEach(async () => {
@@ -267,11 +268,24 @@ async function use(of: Server): Promise<Seen> {
   return {
     files,
     runs: runs.map(({ service, state, attempt, exit_code, failure, input, outputs }) => ({
-      ...{ service, state, attempt, exit_code, failure, input: input?.key },
+      service,
+      state,
+      attempt,
+      exit_code,
+      failure,
+      input: input?.key,
       outputs: outputs?.map(({ key, size }) => ({ key, size })),
     })),
     logs,
   };
+}
+
+async function useAndStop(of: Server): Promise<Seen> {
+  try {
+    return await use(of);
+  } finally {
+    await of.stop();
+  }
 }
 
 describe('the same services, unchanged', () => {
@@ -286,9 +300,9 @@ describe('the same services, unchanged', () => {
   test('give the same outputs, outcomes and logs as processes and in containers', async () => {
     const [first = '', second = ''] = folders;
     const processes = await startServer({ data: first });
-    const ofProcesses = await use(processes).finally(async () => processes.stop());
+    const ofProcesses = await useAndStop(processes);
     const containers = await start(second);
-    const ofContainers = await use(containers).finally(async () => containers.stop());
+    const ofContainers = await useAndStop(containers);
     expect(Object.keys(ofProcesses.files).toSorted()).toEqual(['copy/ä b.bin', 'cow/one.txt']);
     expect(ofProcesses.files['cow/one.txt']).toContain('Moo');
     expect(ofProcesses.logs.join()).toContain('Moo');

@@ -180,7 +180,7 @@ describe('how it ends', () => {
 
   test('removed by hand: the attempt is lost', async () => {
     const performing = harness.perform({ script: 'sleep 600\n' });
-    const [id = ''] = await eventually(
+    const [id] = await eventually(
       'it to run',
       async () => {
         const [one] = await harness.containers();
