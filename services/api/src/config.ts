@@ -51,6 +51,18 @@ export const apiVariables = {
     max: 17_179_869_184,
     fallback: 134_217_728,
   }),
+  SLUICE_STREAMS: integer({
+    why: 'streams of live events and logs that may be open; past it callers get 503',
+    min: 1,
+    max: 5000,
+    fallback: 256,
+  }),
+  SLUICE_STREAMS_PER_CALLER: integer({
+    why: 'open streams of one caller (the administrator, or one service); past it 429',
+    min: 1,
+    max: 5000,
+    fallback: 64,
+  }),
   SLUICE_CALL_QUEUE: integer({
     why: 'calls (POST /run) of one service that may wait for a runner; past it callers get 429',
     min: 1,
@@ -108,6 +120,9 @@ export interface ApiConfig {
   readonly bodyLimit: number;
   /** Bytes of all bodies in hand. */
   readonly bodyMemory: number;
+  /** Open streams of live events and logs. */
+  readonly streams: number;
+  readonly streamsPerCaller: number;
   readonly cors: CorsConfig;
   /** Calls of one service that wait for a runner, at most. */
   readonly callQueue: number;
@@ -167,6 +182,8 @@ export function apiConfig(values: ConfigOf<typeof apiVariables>, facts: ApiFacts
     jobListingLimit: values.JOB_LISTING_LIMIT,
     bodyLimit: values.SLUICE_BODY_LIMIT,
     bodyMemory: values.SLUICE_BODY_MEMORY,
+    streams: values.SLUICE_STREAMS,
+    streamsPerCaller: values.SLUICE_STREAMS_PER_CALLER,
     cors,
     callQueue: values.SLUICE_CALL_QUEUE,
     callWaitMs: values.SLUICE_CALL_WAIT * 1000,

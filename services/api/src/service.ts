@@ -20,6 +20,7 @@ import { createCalls } from './app/calls/calls.ts';
 import { createKnownRunners } from './app/calls/known-runners.ts';
 import { createDirectory } from './app/directory.ts';
 import { createJobs } from './app/jobs.ts';
+import { createRunFeed } from './app/live/run-feed.ts';
 import { createRuns } from './app/runs.ts';
 import type { ServiceContext } from './app/service-context.ts';
 import { createSubmitJob } from './app/submit-job.ts';
@@ -108,9 +109,10 @@ export function createApi(deps: ApiDeps): Api {
   };
 }
 
-async function closeContext({ runners, calls, directory }: HttpContext): Promise<void> {
+async function closeContext({ feed, runners, calls, directory }: HttpContext): Promise<void> {
   await calls.stop();
   await runners.stop();
+  await feed.close();
   await directory.stop();
 }
 
@@ -155,6 +157,7 @@ function httpContext(deps: ApiDeps): HttpContext {
       pageSize: config.jobListingLimit,
     }),
     jobs: createJobs({ ...deps, random }),
+    feed: createRunFeed({ bus, random, clock: deps.clock }),
     runs: createRuns({ ledger, bus, definitions, random, tracer }),
     submit: createSubmitJob({ ledger, objects, random, tracer }),
   };

@@ -30,7 +30,12 @@ export async function readPiece(
   };
 }
 
-async function beginsLine(ref: RunLogRef, offset: number, logs: Pick<RunLogs, 'read'>): Promise<boolean> {
+/** Whether a line begins at a byte of a stored log. */
+export async function beginsLine(
+  ref: RunLogRef,
+  offset: number,
+  logs: Pick<RunLogs, 'read'>,
+): Promise<boolean> {
   if (offset === 0) return true;
   const before = await logs.read(ref, { offset: offset - 1, limit: 1 });
   return before === undefined || before.data.byteLength === 0 || endsLine(before.data);

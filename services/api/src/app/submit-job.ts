@@ -74,9 +74,13 @@ export function createSubmitJob(deps: {
   };
 }
 
+/** Stands where a run's id stands in `/system/runs/events`. */
+const reservedId = 'events';
+
 function checkIds({ delegatedId, idempotencyKey }: JobRequest): void {
-  if (delegatedId !== undefined && !isRunId(delegatedId)) {
-    throw new AppError('invalid_input', 'X-Delegated-Job-ID must be a DNS label of at most 63 characters.', {
+  if (delegatedId !== undefined && (!isRunId(delegatedId) || delegatedId === reservedId)) {
+    const message = `X-Delegated-Job-ID must be a DNS label of at most 63 characters, and not "${reservedId}".`;
+    throw new AppError('invalid_input', message, {
       field: 'X-Delegated-Job-ID',
     });
   }

@@ -8,6 +8,7 @@ import type { Calls } from '../app/calls/calls.ts';
 import type { KnownRunners } from '../app/calls/known-runners.ts';
 import type { Directory } from '../app/directory.ts';
 import type { Jobs } from '../app/jobs.ts';
+import type { RunFeed } from '../app/live/run-feed.ts';
 import type { Runs } from '../app/runs.ts';
 import type { ServiceContext } from '../app/service-context.ts';
 import type { SubmitJob } from '../app/submit-job.ts';
@@ -34,6 +35,8 @@ export interface HttpContext {
   readonly runners: KnownRunners;
   readonly calls: Calls;
   readonly installation: () => Installation;
+  /** Changes of runs' states as they happen. */
+  readonly feed: RunFeed;
   readonly random: Random;
   readonly clock: Clock;
   readonly log: Logger;

@@ -74,8 +74,18 @@ function answer(description: string, content: Answer['content'], headers?: Heade
 export const jsonType = 'application/json';
 export const textType = 'text/plain';
 export const htmlType = 'text/html';
+const eventStreamType = 'text/event-stream';
 export const bytesType = 'application/octet-stream';
 export const problemType = 'application/problem+json';
+
+/** Server-sent events; `also` where the answer can have another form. */
+export function eventStream(description: string, also?: Answer): Answer {
+  return {
+    ...also,
+    description,
+    content: { ...also?.content, [eventStreamType]: Type.String() },
+  };
+}
 
 export function json(schema: TSchema, description: string, headers?: Headers): Answer {
   return answer(description, { [jsonType]: schema }, headers);

@@ -1,6 +1,8 @@
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { Compile } from 'typebox/compile';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { eventually } from '@sluice/shared/testing';
+import { openEvents } from './event-reader.ts';
 import { presign, startExampleWorld } from './example-world.ts';
 import { describeApi } from '../../src/http/openapi/describe.ts';
 import { startFixture, type Answer, type Fixture } from './fixture.ts';
@@ -167,12 +169,25 @@ async function send(
           key: values.get('key') ?? '',
         })
       : `${filled}${query === '' ? '' : `?${query}`}`;
+  const [, success] = successOf(operation)[0] ?? [];
+  if (Object.keys(success?.content ?? {}).join() === 'text/event-stream') {
+    return firstEvents(api, target);
+  }
   const [body] = Object.values(operation.requestBody?.content ?? {});
   return api.call(method, target, {
     as: scheme === 'basic' ? 'admin' : scheme === 'bearer' ? token : null,
     headers: Object.fromEntries(given('header')),
     ...(body === undefined ? {} : { body: textOf(body.example) }),
   });
+}
+
+/** What a stream answers with, up to its first message. */
+async function firstEvents(api: Fixture, target: string): Promise<Answer> {
+  const reader = await openEvents(api, target);
+  await eventually('a message', () => reader.seen.length > 0);
+  reader.drop();
+  const text = JSON.stringify(reader.seen);
+  return { ...reader, text, bytes: Buffer.from(text), json: () => reader.seen };
 }
 
 function textOf(example: unknown): string {

@@ -35,6 +35,22 @@ export const runExamples = {
     response: { runs: [succeeded] },
   },
   read: { params: done, status: 200, response: succeeded },
+  allEvents: {
+    query: { service: 'thumbnail', state: 'succeeded,failed' },
+    status: 200,
+    response:
+      'retry: 2000\nid: 9f1c2b7a4e05.17\n\nevent: run\nid: 9f1c2b7a4e05.18\n' +
+      'data: {"run_id":"thumbnail-5b2e","service":"thumbnail","state":"succeeded","attempt":1,"at":"2026-01-02T03:04:07.345Z","exit_code":0}\n\n',
+  },
+  events: {
+    params: done,
+    status: 200,
+    response:
+      'retry: 2000\nid: 9f1c2b7a4e05.18\n\nevent: run\nid: 9f1c2b7a4e05.18\n' +
+      'data: {"run_id":"thumbnail-5b2e","service":"thumbnail","state":"succeeded","attempt":1,"at":"2026-01-02T03:04:07.345Z","exit_code":0}\n\n' +
+      'event: end\nid: end\n' +
+      'data: {"run_id":"thumbnail-5b2e","service":"thumbnail","state":"succeeded","attempt":1,"at":"2026-01-02T03:04:07.345Z","exit_code":0}\n\n',
+  },
   log: {
     params: done,
     query: { timestamps: 'true', offset: '0' },

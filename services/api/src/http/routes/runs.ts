@@ -8,8 +8,9 @@ import { principalOf } from '../access.ts';
 import type { HttpContext } from '../context.ts';
 import { headerOf, sendText } from '../replies.ts';
 import { runExamples } from '../examples/runs.ts';
-import { json, text, type RouteDoc } from '../route-doc.ts';
+import { eventStream, json, nothing, text, type RouteDoc } from '../route-doc.ts';
 import { addRoute } from '../route.ts';
+import { LiveHeaders, liveRoutes, sendLogStream, wantsStream } from './live.ts';
 import { admin, adminOrService } from '../types.ts';
 
 const Id = Type.Object({ id: Type.String() });
@@ -27,6 +28,10 @@ const LogQuery = Type.Object({
   timestamps: Type.Optional(Type.Boolean()),
   offset: Type.Optional(Type.Integer({ minimum: 0 })),
   limit: Type.Optional(Type.Integer({ minimum: 1024, maximum: maxPiece })),
+  follow: Type.Optional(
+    Type.Boolean({ description: 'as server-sent events until the run ends; `limit` means nothing then' }),
+  ),
+  last_event_id: Type.Optional(Type.String({ maxLength: 100, description: 'as `Last-Event-ID`' })),
 });
 const RetryHeaders = Type.Object({
   'Idempotency-Key': Type.Optional(
@@ -55,13 +60,21 @@ const docs = {
     tag: 'runs',
     params: Id,
     querystring: LogQuery,
+    description:
+      'With `Accept: text/event-stream` or `follow=true`: a message for each line (a very long one comes in ' +
+      'pieces), its id the byte at which the next one begins; then `end` with the final state of the run.',
+    headers: LiveHeaders,
     response: {
-      200: text('The piece.', {
-        'X-Next-Offset': Type.Integer({ description: 'where the next piece begins' }),
-        'X-Log-Complete': Type.Boolean({ description: 'false: ask again from the next offset' }),
-      }),
+      200: eventStream(
+        'The piece, or the lines as they come.',
+        text('The piece.', {
+          'X-Next-Offset': Type.Integer({ description: 'where the next piece begins' }),
+          'X-Log-Complete': Type.Boolean({ description: 'false: ask again from the next offset' }),
+        }),
+      ),
+      204: nothing('The caller has read `end`.'),
     },
-    errors: [404],
+    errors: [404, 429],
     example: runExamples.log,
   },
   cancel: {
@@ -85,6 +98,7 @@ const docs = {
 
 /** Runs as a resource. */
 export function runRoutes(app: FastifyInstance, context: HttpContext): void {
+  const streams = liveRoutes(app, context);
   addRoute(app, {
     method: 'GET',
     url: '/system/runs',
@@ -114,7 +128,9 @@ export function runRoutes(app: FastifyInstance, context: HttpContext): void {
     wire: 'sluice',
     schema: docs.log,
     handler: async (request, reply) => {
-      const { timestamps = false, offset = 0, limit = maxPiece } = request.query as Static<typeof LogQuery>;
+      const query = request.query as Static<typeof LogQuery>;
+      const { timestamps = false, offset = 0, limit = maxPiece, follow } = query;
+      if (wantsStream(request, follow)) return sendLogStream(request, reply, { context, streams });
       const run = await context.runs.get(principalOf(request), idOf(request));
       const piece = await readPiece(run, { timestamps, offset, limit }, context.logs);
       void reply
