@@ -21,12 +21,16 @@ interface ApiRequest {
   /** May be sent again after a failure. @default true but for POST */
   readonly repeatable?: boolean;
   /** Also statuses that the caller handles itself. */
-  readonly accept?: readonly number[];
+  readonly accept?: readonly number[] | 'any';
+  /** How long the server may be silent, where it is not as long as always. */
+  readonly idleMs?: number;
 }
 
 export interface ApiClient {
   /** The reply with its body unread. @throws CliError for every status that is neither 2xx nor in `accept` */
   send(request: ApiRequest): Promise<HttpReply>;
+  /** What a reply that is no success says. */
+  errorOf(reply: HttpReply): Promise<CliError>;
   /** The reply's JSON. */
   json(request: ApiRequest): Promise<unknown>;
   /** The reply's JSON, or undefined where the server has no such thing (404). */
@@ -55,15 +59,18 @@ export function createApiClient(deps: ApiDeps): ApiClient {
   const state = { wasReached: false };
   const send = async (request: ApiRequest): Promise<HttpReply> => {
     const reply = await sendWithRetries(deps, state, request);
-    if (isSuccess(reply.status) || request.accept?.includes(reply.status) === true) return reply;
-    throw answerError(deps.connection, reply, await readText(reply.body, maxErrorBytes, deps.signal));
+    if (isSuccess(reply.status) || accepts(request, reply.status)) return reply;
+    throw await errorOf(reply);
   };
+  const errorOf = async (reply: HttpReply): Promise<CliError> =>
+    answerError(deps.connection, reply, await readText(reply.body, maxErrorBytes, deps.signal));
   const find = async (request: ApiRequest): Promise<unknown> => {
     const text = await readWhole(deps, send, { ...request, accept: [404] });
     return text === undefined ? undefined : parseJson(request, text);
   };
   return {
     send,
+    errorOf,
     find,
     json: async (request) => {
       const text = await readWhole(deps, send, request);
@@ -103,6 +110,10 @@ async function readWhole(
       if (!(error instanceof BrokenAnswer) || request.method !== 'GET' || tries >= 3) throw error;
     }
   }
+}
+
+function accepts({ accept }: ApiRequest, status: number): boolean {
+  return accept === 'any' || accept?.includes(status) === true;
 }
 
 function isSuccess(status: number): boolean {
@@ -148,6 +159,7 @@ async function tryOnce(deps: ApiDeps, request: ApiRequest, once: boolean, wasRea
       headers: headersOf(deps.connection, request),
       ...(request.body === undefined ? {} : { body: bodyOf(request.body) }),
       once,
+      ...(request.idleMs === undefined ? {} : { idleMs: request.idleMs }),
     });
     if (isSuccess(reply.status)) return { reply };
     const retryAfterSeconds = parseRetryAfter(reply.header('retry-after'), deps.now());
@@ -216,6 +228,22 @@ export class BrokenAnswer extends CliError {
     super(exitCodes.unreachable, message, { code: 'connection_broken', cause });
     this.name = 'BrokenAnswer';
   }
+}
+
+/** A body as bytes. @throws CliError `too_large` past the limit */
+export async function readBytes(body: IncomingMessage, limit: number, signal: AbortSignal): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of bodyChunks(body, signal)) {
+    size += chunk.length;
+    if (size > limit) {
+      throw new CliError(exitCodes.failed, `The answer is larger than ${limit / 1024 / 1024} MiB.`, {
+        code: 'too_large',
+      });
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
 }
 
 /** A body as text, cut at the limit. */

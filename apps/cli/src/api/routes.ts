@@ -1,3 +1,4 @@
+import type { CliError } from '../cli-error.ts';
 import type { JsonObject } from '../fdl/decode.ts';
 import { encodeKey, type ApiClient } from './client.ts';
 import type { HttpReply, StreamBody } from './transport.ts';
@@ -35,6 +36,12 @@ export interface LogPart {
   readonly isComplete: boolean;
 }
 
+export interface CallRequest {
+  readonly contentType: string | undefined;
+  /** How long to wait for the answer. */
+  readonly idleMs: number;
+}
+
 /** The server's routes (docs/http-api.md), one function each. */
 export interface Api {
   services(): Promise<readonly JsonRecord[]>;
@@ -50,6 +57,15 @@ export interface Api {
     body: Uint8Array | undefined,
     idempotencyKey: string,
   ): Promise<string>;
+  /** A synchronous call, sent once. The reply is whatever came, its body unread. */
+  call(
+    service: string,
+    token: string,
+    body: Uint8Array | undefined,
+    options: CallRequest,
+  ): Promise<HttpReply>;
+  /** What the reply to a call says, where it is no success. */
+  callError(reply: HttpReply): Promise<CliError>;
   runs(filter: RunFilter, limit: number, cursor?: string): Promise<Page<WireRun>>;
   run(id: string): Promise<WireRun>;
   cancelRun(id: string): Promise<WireRun>;
@@ -83,7 +99,15 @@ export function createApi(client: ApiClient): Api {
 
 type ServiceRoutes = Pick<
   Api,
-  'services' | 'service' | 'createService' | 'updateService' | 'deleteService' | 'submit' | 'backfill'
+  | 'services'
+  | 'service'
+  | 'createService'
+  | 'updateService'
+  | 'deleteService'
+  | 'submit'
+  | 'call'
+  | 'callError'
+  | 'backfill'
 >;
 
 function serviceRoutes(client: ApiClient): ServiceRoutes {
@@ -123,6 +147,18 @@ function serviceRoutes(client: ApiClient): ServiceRoutes {
       if (id === undefined) throw strangeAnswer('the answer to a submit names no run');
       return id;
     },
+    call: (service, token, body, { contentType, idleMs }) =>
+      client.send({
+        method: 'POST',
+        path: `/run/${segment(service)}`,
+        token,
+        repeatable: false,
+        accept: 'any',
+        idleMs,
+        ...(contentType === undefined ? {} : { headers: { 'content-type': contentType } }),
+        ...(body === undefined ? {} : { body }),
+      }),
+    callError: client.errorOf,
     backfill: async (service, body) =>
       record(
         await client.json({

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { BackfillOptions } from '../commands/backfill.ts';
+import type { CallOptions } from '../commands/call.ts';
 import type { ListOptions, LogOptions } from '../commands/run.ts';
 import type { SubmitOptions } from '../commands/submit.ts';
 import type { RunCommand } from '../program.ts';
@@ -27,6 +28,7 @@ export function defineRunCommands(program: Command, run: RunCommand): void {
         (await import('../commands/submit.ts')).submit(context, service, file, options),
       ),
     );
+  defineCall(program, run);
   defineRun(
     program
       .command('run')
@@ -50,6 +52,33 @@ export function defineRunCommands(program: Command, run: RunCommand): void {
     .action((service: string, options: BackfillOptions, command: Command) =>
       run(command, async (context) =>
         (await import('../commands/backfill.ts')).backfill(context, service, options),
+      ),
+    );
+}
+
+function defineCall(program: Command, run: RunCommand): void {
+  program
+    .command('call')
+    .summary('call a service and wait for its answer')
+    .description(
+      'Calls a service with a file, standard input ("-"), or nothing, and prints its answer: the file that the script made, or what it printed.',
+    )
+    .argument('<service>')
+    .argument('[file]', 'JSON goes as it is, anything else as base64: the script gets the same bytes')
+    .option('--raw', 'send the bytes as they are')
+    .option('-o, --output <file>', 'write the answer to a file; "-" is standard output')
+    .option('--no-decode', 'leave an answer in base64 as it is')
+    .option('--content-type <type>', 'what the input is, for the script')
+    .addHelpText(
+      'after',
+      examples(
+        ['sluice call thumbnail photo.jpg -o small.png', 'a file in, a file out'],
+        ['echo \'{"a":1}\' | sluice call cowsay -', 'JSON from a pipe'],
+      ),
+    )
+    .action((service: string, file: string | undefined, options: CallOptions, command: Command) =>
+      run(command, async (context) =>
+        (await import('../commands/call.ts')).call(context, service, file, options),
       ),
     );
 }
