@@ -34,4 +34,28 @@ export function defineSetupCommands(program: Command, run: RunLocal): void {
     .action((_: unknown, command: Command) =>
       run(command, async (context) => (await import('../commands/schema.ts')).printSchema(context)),
     );
+  program
+    .command('completion')
+    .summary('print the script that completes command lines in a shell')
+    .description('Prints the script with which a shell completes commands, options and names on the Tab key.')
+    .argument('<shell>', 'bash, zsh or fish')
+    .addHelpText(
+      'after',
+      examples(
+        ['source <(sluice completion bash)', 'in ~/.bashrc'],
+        ['sluice completion zsh > ~/.zfunc/_sluice', 'a folder of $fpath'],
+        ['sluice completion fish > ~/.config/fish/completions/sluice.fish', 'fish finds it there'],
+      ),
+    )
+    .action((shell: string, _: unknown, command: Command) =>
+      run(command, async (context) =>
+        (await import('../commands/completion.ts')).printCompletion(context, program, shell),
+      ),
+    );
+  program
+    .command('__complete', { hidden: true })
+    .argument('<kind>')
+    .action((kind: string, _: unknown, command: Command) =>
+      run(command, async (context) => (await import('../commands/complete.ts')).complete(context, kind)),
+    );
 }
