@@ -108,6 +108,7 @@ async function open(
     const execution = await composeExecution({
       ...deps,
       instance,
+      runnerKey,
       objects: objects.objects,
       logs: stores.logs,
     });

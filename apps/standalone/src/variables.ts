@@ -9,6 +9,7 @@ import {
 } from '@sluice/shared/config';
 import { tracingVariables } from '@sluice/shared/telemetry';
 import { storageEventsVariables } from '@sluice/storage-events';
+import { runnerVariables } from '@sluice/supervisor';
 import { standaloneVariables, unsupportedVariables } from './config.ts';
 
 /** All variables that the standalone server reads; `docs/operation.md` lists them and a test compares. */
@@ -16,6 +17,7 @@ export const variables = {
   ...standaloneVariables,
   ...apiVariables,
   ...schedulerVariables,
+  ...runnerVariables,
   ...storageEventsVariables,
   ...tracingVariables,
 };

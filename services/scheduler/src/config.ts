@@ -20,6 +20,18 @@ export const schedulerVariables = {
     max: 3600,
     fallback: 5,
   }),
+  SLUICE_MAX_RUNNERS: integer({
+    why: 'Warm runners for /run calls at the same time over all services; declared CPU and memory may allow fewer.',
+    min: 1,
+    max: 10_000,
+    fallback: 32,
+  }),
+  SLUICE_RUNNER_IDLE: integer({
+    why: 'Seconds that a warm runner beyond synchronous.min_scale is kept without calls.',
+    min: 0,
+    max: 86_400,
+    fallback: 60,
+  }),
   SLUICE_RETENTION_INTERVAL: integer({
     why: 'Seconds between two looks for what is past its retention.',
     min: 1,

@@ -40,7 +40,7 @@ export interface Executor {
   attempts(): Promise<readonly AttemptRef[]>;
   /** Exactly one listener; a rejected promise means that the report comes again. */
   onReport(listener: (report: AttemptReport) => Promise<void>): void;
-  /** A hint that there may be room again. */
+  /** A hint that there may be room again. Several may listen; they are told in the order in which they came. */
   onRoom(listener: () => void): void;
   /** What it does not do of a definition, in sentences: said at apply and on the time line. */
   ignores(definition: ServiceDefinition): readonly string[];
@@ -64,7 +64,6 @@ export type PerformAttempt = (
 /**
  * Something that can keep warm runners: processes of this machine, containers, pods. A runner performs the calls of one version
  * of a service, one at a time, behind the HTTP routes of `contracts/runner.ts`.
- * @public
  */
 export interface RunnerHost {
   /** `process`, `container`, `kubernetes`. */

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { Bus, Subscription, WorkQueue } from '@sluice/shared/bus';
 import { RunCancel, type Run, type SluiceOptions } from '@sluice/shared/contracts';
 import { AppError } from '@sluice/shared/errors';
@@ -11,8 +12,9 @@ import { createDispatcher, type Dispatcher } from './app/dispatch.ts';
 import { reconcileAttempts } from './app/recover.ts';
 import { applyRetention } from './app/retention.ts';
 import { createSettler, type Settler } from './app/settle.ts';
+import { createRunnerPool, type RunnerPool } from './app/runners/pool.ts';
 import { createStartRun } from './app/start-run.ts';
-import type { Executor } from './ports.ts';
+import type { Executor, RunnerHost } from './ports.ts';
 
 export interface SchedulerDeps {
   readonly bus: Bus;
@@ -20,6 +22,8 @@ export interface SchedulerDeps {
   readonly definitions: DefinitionStore;
   readonly logs: RunLogs;
   readonly executor: Executor;
+  /** Keeps warm runners for synchronous calls; without one there are none. */
+  readonly runners?: RunnerHost;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Registry;
@@ -34,7 +38,9 @@ export interface SchedulerConfig {
   readonly defaultTimeoutMs: number;
   readonly recordRetentionMs: number;
   readonly marginMs: number;
-  /** Milliseconds given to attempts under way when stopping. */
+  /** Milliseconds that a warm runner is kept without need. @default 60000 */
+  readonly runnerIdleMs?: number;
+  /** Milliseconds given to attempts and calls under way when stopping. */
   readonly drainMs: number;
   /** @default 30000 */
   readonly auditIntervalMs?: number;
@@ -75,18 +81,15 @@ interface Parts {
   readonly dispatcher: Dispatcher;
   readonly settler: Settler;
   readonly cancels: Subscription;
+  readonly runners: RunnerPool | undefined;
   readonly background: readonly { stop(): Promise<void> }[];
 }
 
 async function startParts(deps: SchedulerDeps, slots: number): Promise<Parts> {
   const { bus, ledger, definitions, executor, clock, log, config, tracer = noTracer } = deps;
   const finished = countFinished(deps.metrics);
-  const cache = createDefinitionCache(definitions, (uid) => {
-    cancelRunsOf({ ledger, executor, log }, uid).catch((error: unknown) => {
-      // Not lost: each of its start messages is checked against the definition when it is fetched.
-      log.warn({ err: error, service_uid: uid }, 'runs of a removed service are cancelled later');
-    });
-  });
+  const runners = createPool(deps);
+  const cache = createCache(deps, runners);
   await cache.start();
   const queue = await bus.workQueue({ durable: 'scheduler-start', name: 'runs.start', maxInFlight: slots });
   const link: { dispatcher?: Dispatcher } = {};
@@ -108,7 +111,8 @@ async function startParts(deps: SchedulerDeps, slots: number): Promise<Parts> {
     slots,
     defaultTimeoutMs: config.defaultTimeoutMs,
   });
-  const dispatcher = createDispatcher({ queue, executor, cache, startRun, clock, log, slots });
+  const onNoRoom = (): void => runners?.makeRoom();
+  const dispatcher = createDispatcher({ queue, executor, cache, startRun, onNoRoom, clock, log, slots });
   executor.onReport((report) => settler.report(report));
   const recovery = {
     ledger,
@@ -126,6 +130,8 @@ async function startParts(deps: SchedulerDeps, slots: number): Promise<Parts> {
     { durable: 'scheduler-cancel', names: ['runs.cancel'], maxInFlight: 16 },
     cancelHandler(deps),
   );
+  // First, so that it is told of room first: a caller waits for its answer, a run does not.
+  await runners?.start();
   dispatcher.start();
   gaugeSlots(deps.metrics, dispatcher, slots);
   return {
@@ -134,8 +140,36 @@ async function startParts(deps: SchedulerDeps, slots: number): Promise<Parts> {
     dispatcher,
     settler,
     cancels,
+    runners,
     background: startBackground(deps, recovery),
   };
+}
+
+function createCache(deps: SchedulerDeps, runners: RunnerPool | undefined): DefinitionCache {
+  const { ledger, executor, log } = deps;
+  const onRemoved = (uid: string): void => {
+    runners?.removed(uid);
+    cancelRunsOf({ ledger, executor, log }, uid).catch((error: unknown) => {
+      // Not lost: each of its start messages is checked against the definition when it is fetched.
+      log.warn({ err: error, service_uid: uid }, 'runs of a removed service are cancelled later');
+    });
+  };
+  return createDefinitionCache(deps.definitions, onRemoved, (stored) => runners?.put(stored));
+}
+
+function createPool(deps: SchedulerDeps): RunnerPool | undefined {
+  const { runners: host, config } = deps;
+  if (host === undefined) return undefined;
+  return createRunnerPool({
+    ...deps,
+    host,
+    randomId: () => randomBytes(8).toString('hex'),
+    config: {
+      idleMs: config.runnerIdleMs ?? 60_000,
+      drainMs: config.drainMs,
+      defaultTimeoutMs: config.defaultTimeoutMs,
+    },
+  });
 }
 
 function startBackground(
@@ -169,7 +203,7 @@ async function stopParts(deps: SchedulerDeps, parts: Parts): Promise<void> {
   await Promise.all(parts.background.map((one) => one.stop()));
   await parts.dispatcher.stop();
   await parts.cancels.drain(deps.config.drainMs);
-  await deps.executor.stop(deps.config.drainMs);
+  await Promise.all([deps.executor.stop(deps.config.drainMs), parts.runners?.stop()]);
   await parts.settler.idle();
   await parts.queue.close();
   await parts.cache.stop();

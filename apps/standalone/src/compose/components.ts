@@ -71,6 +71,7 @@ function composeScheduler({
     definitions,
     logs,
     executor: execution.executor,
+    runners: execution.runners,
     clock,
     log,
     metrics,
@@ -78,6 +79,7 @@ function composeScheduler({
     config: {
       maxRuns: config.SLUICE_MAX_RUNS,
       defaultTimeoutMs: config.SLUICE_RUN_TIMEOUT * 1000,
+      runnerIdleMs: config.SLUICE_RUNNER_IDLE * 1000,
       recordRetentionMs: config.TTL_JOB * 1000,
       marginMs: config.SLUICE_CLAIM_MARGIN * 1000,
       drainMs: config.SLUICE_DRAIN_TIMEOUT * 1000,

@@ -1,12 +1,21 @@
 import { homedir, hostname } from 'node:os';
 import { join } from 'node:path';
-import type { Executor } from '@sluice/scheduler';
-import { createLocalExecutor } from '@sluice/scheduler/adapters';
+import type { Executor, RunnerHost } from '@sluice/scheduler';
+import { createLocalExecutor, createLocalRunners, type LocalRunnersDeps } from '@sluice/scheduler/adapters';
+import type { Secret } from '@sluice/shared/config';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { ObjectStore, RunLogs } from '@sluice/shared/stores';
 import type { Logger, Registry, Tracer } from '@sluice/shared/telemetry';
 import type { ServiceDefinition } from '@sluice/shared/contracts';
-import { createSupervisor, isImageName, pickBaseEnvironment, type ScriptRunner } from '@sluice/supervisor';
+import {
+  createRunnerServer,
+  createSupervisor,
+  isImageName,
+  pickBaseEnvironment,
+  type RunnerServer,
+  type ScriptRunner,
+  type Supervisor,
+} from '@sluice/supervisor';
 import {
   createChildProcessScripts,
   createContainerScripts,
@@ -25,6 +34,8 @@ export interface ExecutionDeps {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Marks this installation's scripts. */
   readonly instance: string;
+  /** Tokens of runners are made of it. */
+  readonly runnerKey: Secret;
   readonly objects: ObjectStore;
   readonly logs: RunLogs;
   readonly clock: Clock;
@@ -37,6 +48,7 @@ export interface ExecutionDeps {
 export interface ExecutionParts {
   readonly choice: AdapterChoice;
   readonly executor: Executor;
+  readonly runners: RunnerHost;
   /** What of a definition cannot be done here. */
   refuse(definition: ServiceDefinition): readonly { readonly field: string; readonly message: string }[];
   close(): Promise<void>;
@@ -61,8 +73,17 @@ export async function composeExecution(deps: ExecutionDeps): Promise<ExecutionPa
     metrics: deps.metrics,
     tracer: deps.tracer,
   });
+  const server = openRunnerServer(deps, supervisor);
+  await server.start();
   return {
     choice: place.choice,
+    runners: createLocalRunners({
+      kind: place.kind,
+      limit: config.SLUICE_MAX_RUNNERS,
+      server,
+      scriptsFor: place.scriptsFor,
+      log,
+    }),
     executor: createLocalExecutor({
       kind: place.kind,
       perform: supervisor.perform,
@@ -74,14 +95,31 @@ export async function composeExecution(deps: ExecutionDeps): Promise<ExecutionPa
       log,
     }),
     refuse: place.refuse,
-    close: place.close,
+    close: async () => {
+      await server.stop(0);
+      await place.close();
+    },
   };
+}
+
+function openRunnerServer(deps: ExecutionDeps, { perform }: Supervisor): RunnerServer {
+  const { config, clock, log, metrics } = deps;
+  return createRunnerServer({
+    perform,
+    key: deps.runnerKey.reveal(),
+    workRoot: join(deps.folder.work, 'runners'),
+    clock,
+    log,
+    metrics,
+    limits: { bodyBytes: config.SLUICE_BODY_LIMIT, responseBytes: config.SLUICE_CALL_RESPONSE_LIMIT },
+  });
 }
 
 /** Where scripts run. */
 interface Place extends Pick<ExecutionParts, 'choice' | 'refuse' | 'close'> {
   readonly kind: 'process' | 'container';
   readonly scripts: ScriptRunner;
+  readonly scriptsFor: LocalRunnersDeps<ScriptRunner>['scriptsFor'];
   readonly baseEnv: Readonly<Record<string, string>>;
 }
 
@@ -99,6 +137,8 @@ async function openPlace(deps: ExecutionDeps): Promise<Place> {
     kind: 'process',
     choice: { port: 'executor', adapter: 'processes', chosenBy: 'DOCKER_HOST is not set' },
     scripts,
+    // A process is made for each call, and ended after it: there is nothing to keep.
+    scriptsFor: () => Promise.resolve({ scripts, close: () => Promise.resolve() }),
     baseEnv: pickBaseEnvironment(deps.env),
     refuse: () => [],
     close: async () => scripts.stop(),
@@ -114,10 +154,12 @@ async function openContainers(
   const loginsDir = config.DOCKER_CONFIG ?? join(homedir(), '.docker');
   const host = await openContainerHost({ address, instance, user, loginsDir, clock, log });
   await cleanUp(deps, host);
+  const scripts = createContainerScripts(host);
   return {
     kind: 'container',
     choice: { port: 'executor', adapter: 'containers', chosenBy: `DOCKER_HOST (${address.text})` },
-    scripts: createContainerScripts(host),
+    scripts,
+    scriptsFor: () => Promise.resolve({ scripts, close: () => Promise.resolve() }),
     // An image has a PATH and a language of its own, and this machine's would name folders that are not in it.
     baseEnv: {},
     refuse: ({ image }) =>

@@ -34,7 +34,7 @@ interface State {
   readonly running: Map<string, Attempt>;
   readonly free: { cpuMillis: number; memoryBytes: number; slots: number };
   report: (report: AttemptReport) => Promise<void>;
-  room: () => void;
+  readonly room: (() => void)[];
   stopping: boolean;
 }
 
@@ -47,7 +47,7 @@ export function createLocalExecutor(deps: LocalExecutorDeps): Executor {
     running: new Map(),
     free: { ...deps.capacity, slots: deps.slots },
     report: () => Promise.reject(new AppError('unavailable', 'Nobody listens to reports yet.')),
-    room: () => undefined,
+    room: [],
     stopping: false,
   };
   return {
@@ -74,7 +74,7 @@ export function createLocalExecutor(deps: LocalExecutorDeps): Executor {
       state.report = listener;
     },
     onRoom: (listener) => {
-      state.room = listener;
+      state.room.push(listener);
     },
     ignores: (definition) => ignoredBy(deps.kind, definition),
     stop: (timeoutMs) => stop(deps, state, timeoutMs),
@@ -100,7 +100,7 @@ function reserve(state: State, wanted: Requirements): Reservation | undefined {
       free.slots += 1;
       free.cpuMillis += wanted.cpuMillis;
       free.memoryBytes += wanted.memoryBytes;
-      state.room();
+      for (const listener of state.room) listener();
     },
   };
 }

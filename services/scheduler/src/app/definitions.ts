@@ -9,10 +9,14 @@ export interface DefinitionCache {
   get(name: string): Promise<StoredDefinition | undefined>;
 }
 
-/** @param onRemoved called for each service that was removed or replaced under the same name */
+/**
+ * @param onRemoved called for each service that was removed or replaced under the same name
+ * @param onPut called for each definition as it is now
+ */
 export function createDefinitionCache(
   store: DefinitionStore,
   onRemoved: (uid: string) => void,
+  onPut: (stored: StoredDefinition) => void = () => undefined,
 ): DefinitionCache {
   const byName = new Map<string, StoredDefinition>();
   let watch: Watch | undefined;
@@ -27,6 +31,7 @@ export function createDefinitionCache(
         const before = byName.get(change.stored.name);
         byName.set(change.stored.name, change.stored);
         if (before !== undefined && before.uid !== change.stored.uid) onRemoved(before.uid);
+        onPut(change.stored);
       });
     },
     stop: async () => {

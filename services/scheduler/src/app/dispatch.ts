@@ -16,6 +16,8 @@ export interface DispatchDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly slots: number;
+  /** A run found no room. */
+  readonly onNoRoom?: () => void;
   /** Milliseconds after which waiting work is looked for without a hint. @default 1000 */
   readonly idleMs?: number;
 }
@@ -190,6 +192,7 @@ async function reserve(
     const reservation = await deps.executor.reserve(wanted);
     if (reservation === undefined) {
       rotation.skip(key);
+      deps.onNoRoom?.();
       // A big service would starve behind small ones for ever: after a while nobody else is served until it fits.
       if (hasWaitedLong(deps, state, key)) break;
       continue;

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { RunnerCall, RunnerPlan } from '@sluice/shared/contracts';
+import { runnerHeadBytes, type RunnerCall, type RunnerPlan } from '@sluice/shared/contracts';
 import { AppError } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { Logger, Registry } from '@sluice/shared/telemetry';
@@ -19,7 +19,7 @@ export interface RunnerServerLimits {
   readonly bodyBytes: number;
   /** Bytes of an answer. @default 64 MiB */
   readonly responseBytes: number;
-  /** Bytes of a request's headers: the caller's are among them, in base64. @default 128 KiB */
+  /** Bytes of a request's headers: the caller's are among them, in base64. */
   readonly headerBytes: number;
   /** Milliseconds a request may take to arrive. @default 60000 */
   readonly requestMs: number;
@@ -33,7 +33,7 @@ export interface RunnerServerLimits {
 export const defaultRunnerLimits: RunnerServerLimits = {
   bodyBytes: 10 * 1024 * 1024,
   responseBytes: 64 * 1024 * 1024,
-  headerBytes: 128 * 1024,
+  headerBytes: runnerHeadBytes,
   requestMs: 60_000,
   connections: 2048,
   log: { lines: 1000, bytes: 256 * 1024, lineBytes: 8192 },

@@ -1,0 +1,76 @@
+import type { Bus } from '@sluice/shared/bus';
+import type { Clock } from '@sluice/shared/lifecycle';
+import type { DefinitionStore } from '@sluice/shared/stores';
+import type { Logger } from '@sluice/shared/telemetry';
+import type { Executor, RunnerHost } from '../../ports.ts';
+import type { DemandTable } from './demand.ts';
+import { needOf, stateMessage, type Runner, type ServiceRunners } from './service-runners.ts';
+import { desiredRunners, type RunnerNeed } from '../../domain/runners.ts';
+
+export interface PoolDeps {
+  readonly bus: Pick<Bus, 'hint' | 'listen'>;
+  readonly host: RunnerHost;
+  /** Declared CPU and memory are shared with runs. */
+  readonly executor: Pick<Executor, 'reserve' | 'onRoom'>;
+  readonly definitions: Pick<DefinitionStore, 'secrets'>;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Unique, of letters and digits. */
+  readonly randomId: () => string;
+  readonly config: PoolConfig;
+}
+
+export interface PoolConfig {
+  /** Milliseconds that a runner is kept without need. */
+  readonly idleMs: number;
+  /** Milliseconds that calls in hand get when the service or the server is stopped. */
+  readonly drainMs: number;
+  /** Milliseconds a script may run where its definition does not say. */
+  readonly defaultTimeoutMs: number;
+}
+
+/** What all parts of the pool share. */
+export interface PoolState extends PoolDeps {
+  /** By uid. */
+  readonly services: Map<string, ServiceRunners>;
+  readonly demand: DemandTable;
+  /** Services that wait for room, those that wait longest first. */
+  readonly waiting: Set<ServiceRunners>;
+  /** Starts under way. */
+  starting: number;
+  running: boolean;
+}
+
+/** Starts at the same time over all services: each may pull an image. */
+export const maxStarting = 4;
+
+export function currentNeed(pool: PoolState, service: ServiceRunners): RunnerNeed {
+  return needOf(service, pool.demand.of(service.stored.uid), pool.host.limit);
+}
+
+export function currentlyDesired(pool: PoolState, service: ServiceRunners): number {
+  return desiredRunners(currentNeed(pool, service));
+}
+
+export function setRunnerState(pool: PoolState, runner: Runner, state: Runner['state']): void {
+  runner.state = state;
+  runner.since = pool.clock.monotonic();
+}
+
+/** Says the state of a service's runners, if it has changed or `again`. */
+export function say(pool: PoolState, service: ServiceRunners, again = false): void {
+  const { clock, host, bus, log } = pool;
+  const payload = stateMessage(service, {
+    now: clock.now(),
+    monotonic: clock.monotonic(),
+    hostLimit: host.limit,
+  });
+  const text = JSON.stringify(payload);
+  if (!again && text === service.said) return;
+  service.said = text;
+  try {
+    bus.hint({ name: 'runners.state', key: payload.service, payload });
+  } catch (error) {
+    log.warn({ err: error, service: payload.service }, 'state of runners could not be said');
+  }
+}

@@ -1,0 +1,151 @@
+import type { RunnerDemand } from '@sluice/shared/contracts';
+import { createPeriodic } from '@sluice/shared/lifecycle';
+import type { LiveMessage } from '@sluice/shared/bus';
+import type { StoredDefinition } from '@sluice/shared/stores';
+import { createDemandTable } from './demand.ts';
+import { say, type PoolDeps, type PoolState } from './pool-state.ts';
+import { reconcile, reconcileWaiting, runnerExited } from './reconcile.ts';
+import { idleRunner } from './room.ts';
+import { createServiceRunners, isNotable, readyNewest, type ServiceRunners } from './service-runners.ts';
+
+const tickMs = 1000;
+/** Ticks after which the state is said again, changed or not. */
+const sayEvery = 5;
+/** Milliseconds that a runner which has ended is still told of, and how many of a service, for their logs. */
+const endedMs = 240_000;
+const endedRunners = 8;
+
+/** Keeps the warm runners of all services. */
+export interface RunnerPool {
+  start(): Promise<void>;
+  /** A definition as it is now. */
+  put(stored: StoredDefinition): void;
+  /** A service is gone. */
+  removed(uid: string): void;
+  /** Runs wait for room: ends a runner that nobody needs now, if there is one. */
+  makeRoom(): void;
+  /** Lets calls in hand end within the time of the configuration, then ends all runners. */
+  stop(): Promise<void>;
+}
+
+export function createRunnerPool(deps: PoolDeps): RunnerPool {
+  const pool: PoolState = {
+    ...deps,
+    services: new Map(),
+    demand: createDemandTable(deps.clock),
+    waiting: new Set(),
+    starting: 0,
+    running: false,
+  };
+  let stops: (() => Promise<void>)[] = [];
+  return {
+    start: async () => {
+      stops = await start(pool);
+    },
+    put: (stored) => {
+      put(pool, stored);
+    },
+    removed: (uid) => {
+      removed(pool, uid);
+    },
+    makeRoom: () => {
+      const victim = pool.running ? idleRunner(pool) : undefined;
+      if (victim === undefined) return;
+      const { service } = victim;
+      service.target = { ...service.target, count: readyNewest(service).length - 1 };
+      reconcile(pool, service);
+    },
+    stop: async () => {
+      pool.running = false;
+      for (const stop of stops.splice(0)) await stop();
+      await pool.host.close(pool.config.drainMs);
+    },
+  };
+}
+
+async function start(pool: PoolState): Promise<(() => Promise<void>)[]> {
+  const { bus, host, executor, clock, log } = pool;
+  // Whoever called them is gone with the process before this one.
+  const left = await host.runners();
+  await Promise.allSettled(left.map((one) => host.stop(one.runner_id, 0)));
+  host.onExit((runnerId, reason) => {
+    exited(pool, runnerId, reason);
+  });
+  executor.onRoom(() => {
+    reconcileWaiting(pool);
+  });
+  const listening = await bus.listen(['runners.demand', 'runners.ask'], (message) => {
+    heard(pool, message);
+  });
+  pool.running = true;
+  for (const service of pool.services.values()) reconcile(pool, service);
+  let ticks = 0;
+  const periodic = createPeriodic({ name: 'runners', everyMs: tickMs, clock, log }, async () => {
+    ticks += 1;
+    tick(pool, ticks % sayEvery === 0);
+  });
+  return [() => periodic.stop(), () => listening.stop()];
+}
+
+function put(pool: PoolState, stored: StoredDefinition): void {
+  const known = pool.services.get(stored.uid);
+  if (known === undefined) {
+    const service = createServiceRunners(stored, pool.clock.now());
+    pool.services.set(stored.uid, service);
+    reconcile(pool, service);
+    return;
+  }
+  if (stored.version <= known.stored.version) return;
+  known.stored = stored;
+  known.failure = undefined;
+  reconcile(pool, known);
+}
+
+function removed(pool: PoolState, uid: string): void {
+  const service = pool.services.get(uid);
+  if (service === undefined) return;
+  service.gone = true;
+  pool.demand.forget(uid);
+  reconcile(pool, service);
+  forgetEnded(pool, service);
+}
+
+function heard(pool: PoolState, message: LiveMessage): void {
+  if (message.name === 'runners.ask') {
+    for (const service of pool.services.values()) say(pool, service, true);
+    return;
+  }
+  // The bus has checked it against its contract.
+  const demand = message.payload as RunnerDemand;
+  pool.demand.note(demand);
+  const service = pool.services.get(demand.service_uid);
+  if (service !== undefined) reconcile(pool, service);
+}
+
+function exited(pool: PoolState, runnerId: string, reason: string): void {
+  for (const service of pool.services.values()) {
+    const runner = service.runners.get(runnerId);
+    if (runner !== undefined) runnerExited(pool, service, runner, reason);
+  }
+}
+
+function tick(pool: PoolState, again: boolean): void {
+  for (const service of pool.services.values()) {
+    reconcile(pool, service);
+    forgetEnded(pool, service);
+    if (again && isNotable(service)) say(pool, service, true);
+  }
+}
+
+function forgetEnded(pool: PoolState, service: ServiceRunners): void {
+  const ended = [...service.runners.values()].filter((runner) => runner.state === 'ended');
+  const old = pool.clock.monotonic() - endedMs;
+  const surplus = ended.length - endedRunners;
+  for (const [index, runner] of ended.entries()) {
+    if (service.gone || index < surplus || runner.since <= old) service.runners.delete(runner.id);
+  }
+  if (service.gone && service.runners.size === 0) {
+    pool.services.delete(service.stored.uid);
+    pool.waiting.delete(service);
+  }
+}
