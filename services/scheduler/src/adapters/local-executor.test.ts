@@ -36,7 +36,7 @@ function executor(perform: PerformAttempt) {
 }
 
 const plan = (id: string): AttemptPlan =>
-  ({ run_id: id, attempt: 1, definition: { name: 'demo', image: '' } }) as AttemptPlan;
+  ({ run_id: id, attempt: 1, traceparent: '', definition: { name: 'demo', image: '' } }) as AttemptPlan;
 
 async function room(made: ReturnType<typeof executor>['made'], cpuMillis = 1000): Promise<Reservation> {
   const reservation = await made.reserve({ cpuMillis, memoryBytes: 100 });
