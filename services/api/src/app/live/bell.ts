@@ -3,8 +3,8 @@ import type { Clock } from '@sluice/shared/lifecycle';
 /** Wakes one waiter. What rings while nobody waits is not missed: the next wait ends at once. */
 export interface Bell {
   ring(): void;
-  /** Resolves when it has rung, after `ms`, or when the signal is aborted. */
-  wait(ms: number, signal: AbortSignal): Promise<void>;
+  /** Resolves when it has rung (true), after `ms`, or when the signal is aborted. */
+  wait(ms: number, signal: AbortSignal): Promise<boolean>;
   stop(): void;
 }
 
@@ -32,7 +32,9 @@ export function createBell(clock: Clock, stop: () => void): Bell {
         timer.abort();
         wake = undefined;
       }
+      const was = rung;
       rung = false;
+      return was;
     },
     stop,
   };

@@ -8,7 +8,7 @@ import { end, heartbeat, type FollowDeps, type Following } from './follow-runs.t
 /** Bytes of one read; a stored line that is longer comes in pieces. */
 const pieceBytes = 131_072;
 /** A log that grows is looked at this often, one that does not ever more seldom; the run's own events wake at once. */
-const firstPollMs = 250;
+const firstPollMs = 100;
 const longestPollMs = 2000;
 const retryMs = 2000;
 const newline = 0x0a;
@@ -46,17 +46,19 @@ export async function* followLog(
         atLineStart = endsLine(piece);
         pollMs = firstPollMs;
         said = clock.monotonic();
-        continue;
-      }
-      if (isFinal(now.state) && (chunk === undefined || chunk.complete)) {
+        // There is more already, or there will be no more.
+        if (chunk?.complete === true || piece.byteLength > pieceBytes / 2) continue;
+      } else if (isFinal(now.state) && (chunk === undefined || chunk.complete)) {
         yield end(now);
         return;
       }
-      await bell.wait(Math.min(pollMs, heartbeatMs), signal);
-      pollMs = Math.min(pollMs * 2, longestPollMs);
+      const rung = await bell.wait(Math.min(pollMs, heartbeatMs), signal);
+      pollMs = rung ? firstPollMs : Math.min(pollMs * 2, longestPollMs);
       const quiet = clock.monotonic() >= said + heartbeatMs;
       if (quiet && !signal.aborted) yield heartbeat();
       if (quiet) said = clock.monotonic();
+      // Events are quick, but may be missed: the ledger is asked now and then as well.
+      if (!rung && !quiet) continue;
       // A run that is gone has no log any more, either; a client that comes again is told so.
       now = await deps.read(run.id);
       if (now === undefined) return;
