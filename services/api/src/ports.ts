@@ -32,6 +32,26 @@ export interface Installation {
   readonly bucketsPath?: string;
 }
 
+/** A machine that performs attempts. */
+export interface NodeFacts {
+  readonly name: string;
+  readonly ready: boolean;
+  /** Thousandths of a core. */
+  readonly cpuMillis: NodeAmount;
+  readonly memoryBytes: NodeAmount;
+  /** In Kubernetes' words: `Ready`, `MemoryPressure`, `DiskPressure`. */
+  readonly conditions: readonly { readonly type: string; readonly status: boolean }[];
+}
+
+export interface NodeAmount {
+  /** What attempts may have of it. */
+  readonly capacity: number;
+  /** What is in use, whoever uses it. */
+  readonly used: number;
+  /** What attempts and runners under way declare. */
+  readonly requested: number;
+}
+
 /** Randomness, injected. */
 export interface Random {
   /** Lower-case hex of that many random bytes. */

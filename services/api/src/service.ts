@@ -18,16 +18,18 @@ import { createAuthenticate } from './app/authenticate.ts';
 import { createBuckets } from './app/buckets.ts';
 import { createCalls } from './app/calls/calls.ts';
 import { createKnownRunners } from './app/calls/known-runners.ts';
+import { createCallLog } from './app/call-log.ts';
 import { createDirectory } from './app/directory.ts';
 import { createJobs } from './app/jobs.ts';
 import { createRunFeed } from './app/live/run-feed.ts';
+import { createObjectCount } from './app/object-count.ts';
 import { createRuns } from './app/runs.ts';
 import type { ServiceContext } from './app/service-context.ts';
 import { createSubmitJob } from './app/submit-job.ts';
 import type { ApiConfig } from './config.ts';
 import type { HttpContext } from './http/context.ts';
 import { createServer } from './http/server.ts';
-import type { Capabilities, Installation, Random, UrlVerifier } from './ports.ts';
+import type { Capabilities, Installation, NodeFacts, Random, UrlVerifier } from './ports.ts';
 
 export interface ApiDeps {
   readonly config: ApiConfig;
@@ -43,6 +45,8 @@ export interface ApiDeps {
   readonly runnerKey: Secret;
   /** Asked for each `GET /system/overview`. */
   readonly installation: () => Installation;
+  /** Asked for each `GET /system/status`. */
+  readonly nodes: () => Promise<readonly NodeFacts[]>;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Registry;
@@ -149,6 +153,9 @@ function httpContext(deps: ApiDeps): HttpContext {
     verifier: deps.presigner,
     runners,
     calls: createCalls({ ...deps, caller, random, directory, client, runners }),
+    countObjects: createObjectCount(deps),
+    startedAt: deps.clock.now(),
+    callLog: createCallLog(),
     buckets: createBuckets({
       objects,
       definitions,

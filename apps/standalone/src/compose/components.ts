@@ -134,6 +134,7 @@ function composeApi(deps: ComponentsDeps, slots: () => number): Api {
       warnings: (definition) => execution.executor.ignores(definition),
       refuse: (definition) => execution.refuse(definition),
     },
+    nodes: async () => [await execution.machine()],
     installation: () => ({
       adapters: Object.fromEntries(
         choices.map((one) => [one.port, { adapter: one.adapter, chosen_by: one.chosenBy }]),

@@ -1,5 +1,6 @@
 import { homedir, hostname } from 'node:os';
 import { join } from 'node:path';
+import type { NodeFacts } from '@sluice/api';
 import type { Executor, RunnerHost } from '@sluice/scheduler';
 import { createLocalExecutor, createLocalRunners, type LocalRunnersDeps } from '@sluice/scheduler/adapters';
 import type { Secret } from '@sluice/shared/config';
@@ -25,6 +26,7 @@ import {
   type ContainerHost,
 } from '@sluice/supervisor/adapters';
 import type { DataFolder } from '../data-folder.ts';
+import { readMachine } from '../machine.ts';
 import type { StandaloneConfig } from '../variables.ts';
 import type { AdapterChoice } from './choice.ts';
 
@@ -49,6 +51,8 @@ export interface ExecutionParts {
   readonly choice: AdapterChoice;
   readonly executor: Executor;
   readonly runners: RunnerHost;
+  /** This machine, and what of it is given away. */
+  machine(): Promise<NodeFacts>;
   /** What of a definition cannot be done here. */
   refuse(definition: ServiceDefinition): readonly { readonly field: string; readonly message: string }[];
   close(): Promise<void>;
@@ -75,6 +79,17 @@ export async function composeExecution(deps: ExecutionDeps): Promise<ExecutionPa
   });
   const server = openRunnerServer(deps, supervisor);
   await server.start();
+  const capacity = { cpuMillis: Math.round(config.SLUICE_CPU * 1000), memoryBytes: config.SLUICE_MEMORY };
+  const executor = createLocalExecutor({
+    kind: place.kind,
+    perform: supervisor.perform,
+    logs: deps.logs,
+    workRoot: folder.work,
+    capacity,
+    slots: config.SLUICE_MAX_RUNS,
+    clock,
+    log,
+  });
   return {
     choice: place.choice,
     runners: createLocalRunners({
@@ -84,16 +99,8 @@ export async function composeExecution(deps: ExecutionDeps): Promise<ExecutionPa
       scriptsFor: place.scriptsFor,
       log,
     }),
-    executor: createLocalExecutor({
-      kind: place.kind,
-      perform: supervisor.perform,
-      logs: deps.logs,
-      workRoot: folder.work,
-      capacity: { cpuMillis: Math.round(config.SLUICE_CPU * 1000), memoryBytes: config.SLUICE_MEMORY },
-      slots: config.SLUICE_MAX_RUNS,
-      clock,
-      log,
-    }),
+    executor,
+    machine: async () => readMachine(capacity, executor.reserved(), folder.root),
     refuse: place.refuse,
     close: async () => {
       await server.stop(0);

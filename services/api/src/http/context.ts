@@ -6,14 +6,16 @@ import type { Authenticate } from '../app/authenticate.ts';
 import type { Buckets } from '../app/buckets.ts';
 import type { Calls } from '../app/calls/calls.ts';
 import type { KnownRunners } from '../app/calls/known-runners.ts';
+import type { CallLog } from '../app/call-log.ts';
 import type { Directory } from '../app/directory.ts';
 import type { Jobs } from '../app/jobs.ts';
 import type { RunFeed } from '../app/live/run-feed.ts';
+import type { ObjectCount } from '../app/object-count.ts';
 import type { Runs } from '../app/runs.ts';
 import type { ServiceContext } from '../app/service-context.ts';
 import type { SubmitJob } from '../app/submit-job.ts';
 import type { ApiConfig } from '../config.ts';
-import type { Installation, Random, UrlVerifier } from '../ports.ts';
+import type { Installation, NodeFacts, Random, UrlVerifier } from '../ports.ts';
 
 /** What the routes work with; made by the component. */
 export interface HttpContext {
@@ -37,6 +39,12 @@ export interface HttpContext {
   readonly installation: () => Installation;
   /** Changes of runs' states as they happen. */
   readonly feed: RunFeed;
+  readonly nodes: () => Promise<readonly NodeFacts[]>;
+  readonly countObjects: () => Promise<ObjectCount>;
+  /** When this process began, epoch milliseconds. */
+  readonly startedAt: number;
+  /** The last calls of services. */
+  readonly callLog: CallLog;
   readonly random: Random;
   readonly clock: Clock;
   readonly log: Logger;

@@ -14,7 +14,7 @@ import { headerOf } from './replies.ts';
 import './types.ts';
 
 /** Of an answer that nobody waited for. */
-const clientLeft = 499;
+export const clientLeft = 499;
 
 /** Asked again and again by machines; as traces they would bury the others. */
 const untraced: ReadonlySet<string> = new Set(['/health', '/metrics']);

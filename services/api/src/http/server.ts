@@ -7,6 +7,7 @@ import Fastify, {
 } from 'fastify';
 import { installAccess } from './access.ts';
 import { installBodies } from './body.ts';
+import { installCallLog } from './call-log-hook.ts';
 import type { HttpContext } from './context.ts';
 import { installCors } from './cors.ts';
 import { createErrorHandler, refuseBytes, type ErrorHandler } from './error-handler.ts';
@@ -74,6 +75,7 @@ export function createServer(context: HttpContext): FastifyInstance {
 function install(app: FastifyInstance, context: HttpContext, onError: ErrorHandler): void {
   const { config } = context;
   installObservation(app, context);
+  installCallLog(app, context);
   installCors(app, config.cors);
   installBodies(app, { limit: config.bodyLimit, memory: config.bodyMemory, timeoutMs: config.readTimeoutMs });
   installAccess(app, context.authenticate);

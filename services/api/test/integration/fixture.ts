@@ -123,6 +123,15 @@ export async function startFixture(
       slots: 4,
       bucketsPath: '/data/buckets',
     }),
+    nodes: async () => [
+      {
+        name: 'machine',
+        ready: true,
+        cpuMillis: { capacity: 4000, used: 1500, requested: 200 },
+        memoryBytes: { capacity: 8 * 2 ** 30, used: 2 * 2 ** 30, requested: 256 * 2 ** 20 },
+        conditions: [{ type: 'Ready', status: true }],
+      },
+    ],
     clock,
     log,
     metrics: createMetrics(),

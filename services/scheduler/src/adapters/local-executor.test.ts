@@ -48,10 +48,13 @@ const succeeded: AttemptOutcome = { result: 'succeeded', script_started: true, o
 
 test('reserves no more than the machine has, and a giant gets all of it', async () => {
   const { made } = executor(() => Promise.resolve(succeeded));
+  expect(made.reserved()).toEqual({ cpuMillis: 0, memoryBytes: 0 });
   const giant = await room(made, 64_000);
+  expect(made.reserved().cpuMillis).toBeGreaterThan(0);
   expect(await made.reserve({ cpuMillis: 1, memoryBytes: 1 })).toBeUndefined();
   giant.release();
   giant.release();
+  expect(made.reserved()).toEqual({ cpuMillis: 0, memoryBytes: 0 });
   const places = await Promise.all([room(made, 500), room(made, 500), room(made, 500)]);
   expect(await made.reserve({ cpuMillis: 1, memoryBytes: 1 })).toBeUndefined();
   for (const place of places) place.release();

@@ -38,11 +38,17 @@ interface State {
   stopping: boolean;
 }
 
+/** An executor that knows what it has given away. */
+export interface LocalExecutor extends Executor {
+  /** What the reservations that are held declare together. */
+  reserved(): Requirements;
+}
+
 /**
  * Performs attempts on this machine, the supervisor in this process. Declared CPU and memory bound how many run side by side; only containers hold a
  * script to them, and keep it from what else this user may do.
  */
-export function createLocalExecutor(deps: LocalExecutorDeps): Executor {
+export function createLocalExecutor(deps: LocalExecutorDeps): LocalExecutor {
   const state: State = {
     running: new Map(),
     free: { ...deps.capacity, slots: deps.slots },
@@ -53,6 +59,10 @@ export function createLocalExecutor(deps: LocalExecutorDeps): Executor {
   return {
     kind: deps.kind,
     slots: deps.slots,
+    reserved: () => ({
+      cpuMillis: deps.capacity.cpuMillis - state.free.cpuMillis,
+      memoryBytes: deps.capacity.memoryBytes - state.free.memoryBytes,
+    }),
     reserve: (wanted) => Promise.resolve(reserve(state, clampTo(deps.capacity, wanted))),
     start: (plan, reservation) => {
       const key = keyOf(plan);

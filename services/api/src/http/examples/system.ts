@@ -31,6 +31,77 @@ export const systemExamples = {
     status: 200,
     response: ['ghcr.io/example'],
   },
+  status: {
+    status: 200,
+    response: {
+      cluster: {
+        nodes_count: 1,
+        metrics: {
+          cpu: {
+            total_free_cores: 2500,
+            max_free_on_node_cores: 2500,
+            total_schedulable_cores: 3800,
+            total_schedulable_on_node_cores: 3800,
+          },
+          memory: {
+            total_free_bytes: 6442450944,
+            max_free_on_node_bytes: 6442450944,
+            total_schedulable_bytes: 8321499136,
+            max_schedulable_on_node_bytes: 8321499136,
+          },
+          gpu: { total_gpu: 0 },
+        },
+        nodes: [
+          {
+            name: 'machine',
+            cpu: { capacity_cores: 4000, usage_cores: 1500, request_cores: 200 },
+            memory: { capacity_bytes: 8589934592, usage_bytes: 2147483648, request_bytes: 268435456 },
+            gpu: 0,
+            is_interlink: false,
+            status: 'Ready',
+            conditions: [{ type: 'Ready', status: true }],
+          },
+        ],
+      },
+      oscar: {
+        deployment_name: 'oscar',
+        ready: true,
+        deployment: {
+          available_replicas: 1,
+          ready_replicas: 1,
+          replicas: 1,
+          creation_timestamp: '2026-01-02T03:04:05Z',
+          strategy: 'Recreate',
+          labels: { app: 'oscar' },
+        },
+        jobs_count: 44,
+        pods: {
+          total: 44,
+          states: { Failed: 2, Pending: 0, Running: 1, Succeeded: 41, Unknown: 0 },
+        },
+        oidc: { enabled: false, issuers: [], groups: [] },
+      },
+      minio: { buckets_count: 1, total_objects: 83 },
+    },
+  },
+  logs: {
+    query: { timestamps: 'false' },
+    status: 200,
+    response: {
+      logs: [
+        {
+          timestamp: '2026-01-02T03:04:05.678Z',
+          status: 201,
+          latency: '14.219292ms',
+          client_ip: '203.0.113.7',
+          method: 'POST',
+          path: '/job/thumbnail',
+          user: 'oscar',
+          raw: '[GIN-EXECUTIONS-LOGGER] 2026-01-02T03:04:05.678Z | 201 |   14.219292ms | 203.0.113.7 | POST    /job/thumbnail | oscar',
+        },
+      ],
+    },
+  },
   overview: {
     status: 200,
     response: {

@@ -1,7 +1,9 @@
 import type { FastifyInstance } from 'fastify';
-import { Type } from 'typebox';
+import { Type, type Static } from 'typebox';
 import { allowedImages, ConfigInput, setAllowedImages } from '../../app/image-policy.ts';
 import { Overview, readOverview } from '../../app/overview.ts';
+import { SystemLogs } from '../../app/call-log.ts';
+import { readStatus, SystemStatus } from '../../app/system-status.ts';
 import { SystemConfig, systemConfig, SystemInfo, systemInfo } from '../../app/system-info.ts';
 import { encodeGoJson } from '../../domain/go-json-encode.ts';
 import { bodyOf } from '../body.ts';
@@ -13,6 +15,11 @@ import { addRoute } from '../route.ts';
 import { admin } from '../types.ts';
 
 const ImageList = Type.Array(Type.String());
+
+const LogsQuery = Type.Object({
+  timestamps: Type.Optional(Type.Boolean({ description: 'a time in front of `raw`' })),
+  previous: Type.Optional(Type.Boolean({ description: 'of the process before this one: always none' })),
+});
 
 const docs = {
   health: {
@@ -40,6 +47,21 @@ const docs = {
     response: { 200: json(ImageList, 'The list as it was sent; `null` where the body has none.') },
     errors: [403],
     example: systemExamples.setConfig,
+  },
+  status: {
+    summary: "Machines, runs and buckets in OSCAR's words.",
+    description:
+      'Figures of cores are thousandths. Buckets and objects are counted at most once a minute, 1000 objects in each of 200 buckets.',
+    tag: 'system',
+    response: { 200: json(SystemStatus, 'The state of the installation.') },
+    example: systemExamples.status,
+  },
+  logs: {
+    summary: 'The last 1000 calls of services that this process answered, oldest first.',
+    tag: 'system',
+    querystring: LogsQuery,
+    response: { 200: json(SystemLogs, 'One line a call.') },
+    example: systemExamples.logs,
   },
   overview: {
     summary: 'One screen about the whole installation.',
@@ -74,6 +96,7 @@ export function systemRoutes(app: FastifyInstance, context: HttpContext): void {
     handler: (_request, reply) => sendGoJson(reply, SystemInfo, systemInfo(context.config)),
   });
   configRoutes(app, context);
+  stateRoutes(app, context);
   addRoute(app, {
     method: 'GET',
     url: '/system/overview',
@@ -113,6 +136,29 @@ function configRoutes(app: FastifyInstance, context: HttpContext): void {
     handler: async (request, reply) => {
       const list = await setAllowedImages(bodyOf(request), context.settings);
       return sendJsonText(reply, list === undefined ? 'null' : encodeGoJson(ImageList, [...list]));
+    },
+  });
+}
+
+function stateRoutes(app: FastifyInstance, context: HttpContext): void {
+  addRoute(app, {
+    method: 'GET',
+    url: '/system/status',
+    access: admin('system.read'),
+    wire: 'oscar',
+    schema: docs.status,
+    handler: async (_request, reply) =>
+      sendGoJson(reply, SystemStatus, await readStatus({ ...context, name: context.config.name })),
+  });
+  addRoute(app, {
+    method: 'GET',
+    url: '/system/logs',
+    access: admin('system.read'),
+    wire: 'oscar',
+    schema: docs.logs,
+    handler: (request, reply) => {
+      const { timestamps = false, previous = false } = request.query as Static<typeof LogsQuery>;
+      return sendGoJson(reply, SystemLogs, previous ? { logs: [] } : context.callLog.list({ timestamps }));
     },
   });
 }
