@@ -1,6 +1,7 @@
 import type { RunnerState } from '@sluice/shared/contracts';
 import { eventually } from '@sluice/shared/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { fakeRunner, sayRunners } from './fake-runner.ts';
 import { startFixture, type Fixture } from './fixture.ts';
 
 let api: Fixture;
@@ -218,5 +219,43 @@ describe('logs of runners', () => {
     await api.service('logged');
     const answer = await get('logged', 'deployment/logs?timestamps=perhaps');
     expect([answer.status, answer.text]).toEqual([400, expect.stringContaining('timestamps: ')]);
+  });
+});
+
+describe('calls of a stopped service', () => {
+  test('are refused, those that wait for a runner, too; what a runner has in hand goes on', async () => {
+    const token = await api.service('called');
+    const service = { name: 'called', uid: (await api.definitions.get('called'))?.uid ?? '' };
+    const runner = await fakeRunner('called-r', () => undefined);
+    try {
+      sayRunners(api.bus, service, [runner.entry]);
+      const call = async () => api.call('POST', '/run/called', { as: token, body: 'x' });
+      const active = call();
+      const invocation = await eventually('a call is in hand', () => runner.invocations[0]);
+      const waiting = [call(), call()];
+      expect((await post('called', 'stop')).text).toContain('"state":"stopped"');
+      const late = await call();
+      sayRunners(api.bus, service, [{ ...runner.entry, state: 'draining' }], { state: 'stopped' });
+      for (const answer of [late, ...(await Promise.all(waiting))]) {
+        expect(answer.status).toBe(503);
+        expect(answer.text).toContain('POST /system/services/called/start');
+      }
+      expect((await get('called')).text).toContain('"state":"stopped","reason":"Deployment is stopped."');
+      invocation.succeed('done');
+      expect((await active).text).toBe('done');
+      // A started service takes calls again.
+      await post('called', 'start');
+      sayRunners(api.bus, service, [{ ...runner.entry, service_version: 3 }]);
+      const again = call();
+      (await eventually('the next call is in hand', () => runner.invocations[1])).succeed('again');
+      expect((await again).text).toBe('again');
+      const { logs } = (await api.call('GET', '/system/logs')).json() as {
+        logs: { path: string; status: number }[];
+      };
+      const statuses = logs.filter(({ path }) => path === '/run/called').map(({ status }) => status);
+      expect(statuses.toSorted((a, b) => a - b)).toEqual([200, 200, 503, 503, 503]);
+    } finally {
+      await runner.close();
+    }
   });
 });
