@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startFixture, type Fixture } from './fixture.ts';
+import { adminHeader, startFixture, type Fixture } from './fixture.ts';
 
 const page = 'https://page.example';
 let api: Fixture;
@@ -102,6 +102,15 @@ describe('answers', () => {
       'bytes',
       page,
     ]);
+  });
+
+  test('live events have them, too', async () => {
+    const answer = await fetch(`${api.api.address().url}/system/runs/events`, {
+      headers: { origin: page, authorization: adminHeader },
+    });
+    expect([answer.status, answer.headers.get('content-type')]).toEqual([200, 'text/event-stream']);
+    expect(answer.headers.get('access-control-allow-origin')).toBe(page);
+    await answer.body?.cancel();
   });
 
   test('another origin, or none, gets an answer without them', async () => {
