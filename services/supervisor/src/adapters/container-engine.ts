@@ -197,8 +197,10 @@ function containerCalls(docker: Docker, call: Call): Pick<ContainerEngine, Conta
     start: async (id) => void (await call('start a container', async () => get(id).start(bounded()))),
     wait: async (id) =>
       call('wait for a container', async () => {
-        const ended = (await get(id).wait({ condition: 'not-running' })) as { StatusCode: number };
-        return ended.StatusCode;
+        const answer = await dial(docker, `/containers/${id}/wait?`, { condition: 'not-running' });
+        let text = '';
+        for await (const chunk of answer.setEncoding('utf8') as AsyncIterable<string>) text += chunk;
+        return (JSON.parse(text) as { StatusCode: number }).StatusCode;
       }),
     inspect: async (id) =>
       absent(
@@ -229,6 +231,25 @@ function containerCalls(docker: Docker, call: Call): Pick<ContainerEngine, Conta
         return found.map((one) => one.Id);
       }),
   };
+}
+
+interface Dialler {
+  dial(options: object, done: (error: unknown, answer: Readable) => void): void;
+}
+
+/**
+ * A call whose answer comes as a stream. The client's own calls never settle when the connection breaks after the headers, and the headers of `wait` come at
+ * once: reading the stream tells.
+ */
+async function dial(docker: Docker, path: string, options: object): Promise<Readable> {
+  const { promise, resolve, reject } = Promise.withResolvers<Readable>();
+  const statusCodes = { 200: true, 404: 'no such container', 500: 'server error' };
+  const modem = docker.modem as Dialler;
+  modem.dial({ path, method: 'POST', options, isStream: true, statusCodes }, (error, answer) => {
+    if (error) reject(error as Error);
+    else resolve(answer);
+  });
+  return promise;
 }
 
 function execCalls(docker: Docker, call: Call): Pick<ContainerEngine, 'exec' | 'execExit' | 'processes'> {

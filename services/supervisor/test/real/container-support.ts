@@ -157,6 +157,8 @@ async function run(program: string, args: readonly string[]): Promise<void> {
 /** An engine's address that can be cut and mended. */
 export interface EngineProxy {
   readonly address: string;
+  /** Whether a request for this was answered, at least its headers. */
+  answered(path: string): boolean;
   /** Breaks every connection and refuses new ones. */
   cut(): Promise<void>;
   mend(): Promise<void>;
@@ -165,6 +167,8 @@ export interface EngineProxy {
 export async function createEngineProxy(): Promise<EngineProxy> {
   const socketPath = addressOf('DOCKER_HOST').replace(/^unix:\/\//, '');
   const sockets = new Set<Socket>();
+  const requests = new Map<Socket, string>();
+  const answered: string[] = [];
   const keep = (socket: Socket): void => {
     sockets.add(socket);
     socket.on('error', () => undefined).on('close', () => sockets.delete(socket));
@@ -174,6 +178,8 @@ export async function createEngineProxy(): Promise<EngineProxy> {
       const engine = connect({ path: socketPath, allowHalfOpen: true });
       keep(client);
       keep(engine);
+      client.on('data', (chunk: Buffer) => requests.set(client, chunk.toString('latin1')));
+      engine.on('data', () => answered.push(requests.get(client) ?? ''));
       client.pipe(engine).pipe(client);
     });
     server.listen(port, '127.0.0.1');
@@ -184,6 +190,7 @@ export async function createEngineProxy(): Promise<EngineProxy> {
   let current = await open(0);
   return {
     address: `tcp://127.0.0.1:${current.port}`,
+    answered: (path) => answered.some((request) => request.split('\r\n', 1)[0]?.includes(path)),
     cut: async () => {
       const closed = once(current.server, 'close');
       current.server.close();

@@ -23,29 +23,28 @@ afterEach(async () => {
   await proxy.cut();
 });
 
-test('an engine that goes away under a script: the attempt is lost, and its container removed when the engine is back', async () => {
-  const gate = Promise.withResolvers<void>();
-  const performing = harness.perform(
-    { script: 'echo begins; sleep 600\n' },
-    {
-      output: {
-        write: (chunk) => Promise.resolve(void (Buffer.from(chunk).includes('begins') && gate.resolve())),
-      },
-    },
-  );
-  await gate.promise;
-  expect((await harness.containers()).length).toBe(1);
-  await proxy.cut();
-  const { outcome } = await performing;
-  expect(outcome).toMatchObject({ result: 'lost', script_started: true, failure: { code: 'script_lost' } });
-  expect(outcome.failure?.message).toContain(proxy.address);
-  await proxy.mend();
-  await eventually(
-    'its container to be removed',
-    async () => (await harness.containers()).length === 0,
-    30_000,
-  );
-});
+test.each(['/start', '/wait'])(
+  'an engine that goes away after %s: the attempt is lost, and its container removed when the engine is back',
+  async (call) => {
+    const performing = harness.perform({ script: 'echo begins; sleep 600\n', timeout_ms: 600_000 });
+    await eventually(`${call} to be answered`, () => proxy.answered(call), 60_000);
+    expect((await harness.containers()).length).toBe(1);
+    await proxy.cut();
+    const { outcome } = await performing;
+    expect(outcome).toMatchObject({
+      result: 'lost',
+      script_started: true,
+      failure: { code: 'script_lost' },
+    });
+    expect(outcome.failure?.message).toContain('went out of sight');
+    await proxy.mend();
+    await eventually(
+      'its container to be removed',
+      async () => (await harness.containers()).length === 0,
+      30_000,
+    );
+  },
+);
 
 test('an engine that is away before the start: worth another try, which works when it is back', async () => {
   await proxy.cut();
