@@ -246,7 +246,7 @@ async function dial(docker: Docker, path: string, options: object): Promise<Read
   const statusCodes = { 200: true, 404: 'no such container', 500: 'server error' };
   const modem = docker.modem as Dialler;
   modem.dial({ path, method: 'POST', options, isStream: true, statusCodes }, (error, answer) => {
-    if (error) reject(error as Error);
+    if (error) reject(error);
     else resolve(answer);
   });
   return promise;

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import type { Clock } from '@sluice/shared/lifecycle';
 
 /** What a container prints, on its way to whoever wants it. */
 export interface ContainerOutput {
@@ -8,6 +9,8 @@ export interface ContainerOutput {
   close(): void;
 }
 
+/** How long what an ended script printed last may take to arrive. */
+const drainMs = 30_000;
 const headerBytes = 8;
 
 /**
@@ -46,4 +49,18 @@ export function readContainerOutput(
     }
   };
   return { ended: read(), close: () => stream.destroy() };
+}
+
+/** Waits for the last of it; false when it did not come, or not in time. */
+export async function drained(clock: Clock, output: ContainerOutput, forMs = drainMs): Promise<boolean> {
+  const waited = new AbortController();
+  const tooLong = clock.sleep(forMs, waited.signal).then(
+    () => false,
+    () => false,
+  );
+  try {
+    return await Promise.race([output.ended, tooLong]);
+  } finally {
+    waited.abort();
+  }
 }

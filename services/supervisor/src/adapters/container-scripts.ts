@@ -3,11 +3,9 @@ import type { ContainerNeeds, ScriptEnd, ScriptRequest, ScriptRunner } from '../
 import { setAlarm } from './alarm.ts';
 import { isUnanswered } from './container-engine.ts';
 import type { ContainerHost } from './container-host.ts';
-import { readContainerOutput, type ContainerOutput } from './container-output.ts';
+import { drained, readContainerOutput } from './container-output.ts';
 import { attemptSpec } from './container-spec.ts';
-
-/** How long a dead container's output may take to arrive, when nobody is busy reading it. */
-const drainMs = 30_000;
+import { unlessAborted } from './unless-aborted.ts';
 
 /**
  * Runs each script in a container of its own, made of its service's image and removed afterwards: `/bin/sh <script>` as the server's user, without
@@ -34,20 +32,6 @@ async function run(host: ContainerHost, request: ScriptRequest): Promise<ScriptE
   }
 }
 
-/** Undefined when it was aborted first; what is under way goes on, others may wait for it too. */
-async function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T | undefined> {
-  const { promise: aborted, resolve } = Promise.withResolvers<undefined>();
-  const abort = (): void => resolve(undefined);
-  signal.addEventListener('abort', abort, { once: true });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener('abort', abort);
-    // Its failure is nobody's any more.
-    work.catch(() => undefined);
-  }
-}
-
 async function runIn(
   host: ContainerHost,
   id: string,
@@ -60,7 +44,7 @@ async function runIn(
   try {
     await start(host, id, request);
     const end = await supervise(host, id, request);
-    if (!(await drained(host, output))) request.onNote?.('a part of what the script printed was lost');
+    if (!(await drained(host.clock, output))) request.onNote?.('a part of what the script printed was lost');
     if (end.kind !== 'exited') return end;
     const state = await engine.inspect(id);
     if (state === undefined) throw lost('it was removed');
@@ -112,17 +96,4 @@ async function supervise(host: ContainerHost, id: string, request: ScriptRequest
 
 function lost(reason: string): AppError {
   return new AppError('unavailable', `the script's container went out of sight while it ran: ${reason}`);
-}
-
-async function drained(host: ContainerHost, output: ContainerOutput): Promise<boolean> {
-  const waited = new AbortController();
-  const tooLong = host.clock.sleep(drainMs, waited.signal).then(
-    () => false,
-    () => false,
-  );
-  try {
-    return await Promise.race([output.ended, tooLong]);
-  } finally {
-    waited.abort();
-  }
 }

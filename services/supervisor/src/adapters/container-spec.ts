@@ -37,6 +37,11 @@ export function attemptSpec(parts: SpecParts, scriptPath: string): ContainerSpec
   };
 }
 
+/** A container that only waits, for scripts that are started in it: its shell reads what nobody writes. */
+export function warmSpec(parts: SpecParts): ContainerSpec {
+  return { ...commonSpec(parts), Cmd: ['-c', 'read -r nothing'], OpenStdin: true, Env: environment(parts) };
+}
+
 export function shellCommand(scriptPath: string): string[] {
   return ['/bin/sh', '-c', 'exec /bin/sh "$0" 2>&1', scriptPath];
 }

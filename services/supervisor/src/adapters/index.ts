@@ -7,3 +7,4 @@ export { killLeftovers, removeLeftWork, type LeftoverDeps, type Leftovers } from
 export { createContainerScripts } from './container-scripts.ts';
 export { openContainerHost, type ContainerHost, type ContainerHostOptions } from './container-host.ts';
 export { parseEngineAddress, type EngineAddress } from './engine-address.ts';
+export { openWarmContainer, type WarmContainer, type WarmOptions } from './warm-container.ts';
