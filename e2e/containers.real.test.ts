@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { createService, runOf, runsOf, type RunView } from './support/service.ts';
+import { createService, runOf, runsOf, tokenOf, type RunView } from './support/service.ts';
 import { removeFolder, startRefused, startServer, tempFolder, type Server } from './support/server.ts';
 import { waitFor } from './support/wait.ts';
 
@@ -158,6 +158,32 @@ describe('a server with DOCKER_HOST', () => {
     expect(await containersOf(name)).toEqual([]);
     expect(await readFile(join(data, 'buckets', name, 'out/attempt'), 'utf8')).toBe(`${run?.id}/2\n`);
     expect((await readdir(join(data, 'work'))).filter((one) => !one.startsWith('.'))).toEqual([]);
+  });
+
+  test('synchronous calls: one warm container answers them, a kill leaves it, the next start removes it', async () => {
+    server = await start();
+    const name = `calls-${randomBytes(4).toString('hex')}`;
+    const script = 'cat /mark; cat "$INPUT_FILE_PATH"; echo; cat /etc/hostname; exit $CODE\n';
+    const environment = { variables: { CODE: '0' } };
+    await createService(server, name, script, { image, environment, log_level: 'CRITICAL', output: [] });
+    const call = async (of: Server, body: string): Promise<string> => {
+      const authorization = `Bearer ${await tokenOf(of, name)}`;
+      const answer = await of.request(`/run/${name}`, { method: 'POST', body, headers: { authorization } });
+      expect(answer.status).toBe(200);
+      return answer.text();
+    };
+    const [first, second] = [await call(server, '{"a":1}'), await call(server, '{"b":2}')];
+    expect(first).toMatch(/^from the image\n\{"a":1\}\n/);
+    expect(second).toBe(first.replace('{"a":1}', '{"b":2}'));
+    const before = await containersOf(name);
+    expect(before.length).toBe(1);
+    await server.stop('SIGKILL');
+    expect(await containersOf(name)).toEqual(before);
+    server = await start();
+    expect(await containersOf(name)).not.toContain(before[0]);
+    expect(await call(server, '{"c":3}')).toContain('{"c":3}');
+    await server.stop();
+    expect(await containersOf(name)).toEqual([]);
   });
 
   test('stopped: what runs is ended, removed, and run again after the start', async () => {

@@ -22,6 +22,7 @@ import {
   createContainerScripts,
   killLeftovers,
   openContainerHost,
+  openWarmContainer,
   removeLeftWork,
   type ContainerHost,
 } from '@sluice/supervisor/adapters';
@@ -114,12 +115,17 @@ function openRunnerServer(deps: ExecutionDeps, { perform }: Supervisor): RunnerS
   return createRunnerServer({
     perform,
     key: deps.runnerKey.reveal(),
-    workRoot: join(deps.folder.work, 'runners'),
+    workRoot: runnersRoot(deps.folder),
     clock,
     log,
     metrics,
     limits: { bodyBytes: config.SLUICE_BODY_LIMIT, responseBytes: config.SLUICE_CALL_RESPONSE_LIMIT },
   });
+}
+
+/** Folders of runners: one each, and in it one for each of its calls. */
+function runnersRoot(folder: DataFolder): string {
+  return join(folder.work, 'runners');
 }
 
 /** Where scripts run. */
@@ -166,7 +172,8 @@ async function openContainers(
     kind: 'container',
     choice: { port: 'executor', adapter: 'containers', chosenBy: `DOCKER_HOST (${address.text})` },
     scripts,
-    scriptsFor: () => Promise.resolve({ scripts, close: () => Promise.resolve() }),
+    scriptsFor: async (plan, control) =>
+      openWarmContainer(host, plan, { workDir: join(runnersRoot(deps.folder), plan.runner_id), ...control }),
     // An image has a PATH and a language of its own, and this machine's would name folders that are not in it.
     baseEnv: {},
     refuse: ({ image }) =>

@@ -35,6 +35,7 @@ export interface ContainerHost {
   readonly instance: string;
   readonly user: { readonly uid: number; readonly gid: number };
   readonly clock: Clock;
+  readonly log: Logger;
   readonly graceMs: number;
   readonly findImage: FindImage;
   /**
@@ -68,6 +69,7 @@ export async function openContainerHost(options: ContainerHostOptions): Promise<
     instance,
     user,
     clock,
+    log,
     graceMs: options.graceMs ?? 5000,
     findImage: createImageFinder(engine, createRegistryLogins(options.loginsDir)),
     create: async (needs, image, spec) => {

@@ -237,13 +237,47 @@ async function exitOf(
 
 /** A script's end is told as it is; whether its container may be used again is another matter. */
 async function afterExit(warm: Warm, end: Extract<ScriptEnd, { kind: 'exited' }>): Promise<ScriptEnd> {
-  // A container that does not tell of its processes is none to go on with.
-  const idle = await isIdle(warm).catch(() => false);
-  const state = await stateOf(warm);
-  if (end.exitCode !== 0 && state?.oomKilled === true) return outOfMemory(warm, end.exitCode);
-  if (state?.running !== true && end.exitCode === killed) return afterLoss(warm, 'its container ended');
-  if (!idle) await endContainer(warm, 'a call left processes behind');
+  const rest = await restOf(warm);
+  if (rest === 'dead' && end.exitCode === killed) return afterLoss(warm, 'its container ended');
+  if (end.exitCode !== 0 && rest !== 'dead' && (await countOomKills(warm)) > 0) {
+    return outOfMemory(warm, end.exitCode);
+  }
+  if (rest === 'processes') await endContainer(warm, 'a call left processes behind');
+  if (rest === 'dead') await endContainer(warm, 'its container ended');
   return end;
+}
+
+/** What is in the container after a script; what has just ended may still be collected. */
+async function restOf({ host, id }: Warm): Promise<'idle' | 'processes' | 'dead'> {
+  for (let look = 0; look < 5; look += 1) {
+    const count = await host.engine.processes(id).catch(() => 0);
+    if (count === 0) return 'dead';
+    if (count <= idleProcesses) return 'idle';
+    await host.clock.sleep(20);
+  }
+  return 'processes';
+}
+
+/** The engine tells of it only when the container ends; the kernel counts, the later versions of control groups in another file. */
+const readOomKills =
+  'for file in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do [ -r $file ] || continue; ' +
+  'while read -r name value; do [ "$name" = oom_kill ] && echo "$value"; done < $file; done';
+
+async function countOomKills({ host, id, workDir }: Warm): Promise<number> {
+  const command = ['/bin/sh', '-c', readOomKills];
+  let text = '';
+  try {
+    const { output: stream } = await host.engine.exec(id, { command, env: [], cwd: workDir });
+    const output = readContainerOutput(stream, (chunk) => {
+      text += Buffer.from(chunk).toString('latin1');
+      return Promise.resolve();
+    });
+    await drained(host.clock, output);
+    output.close();
+  } catch (error) {
+    host.log.warn({ err: error }, 'a container does not tell whether it ran out of memory');
+  }
+  return Number.parseInt(text, 10) || 0;
 }
 
 /** @throws AppError `unavailable`, unless it is known why the container went */
@@ -259,17 +293,14 @@ async function outOfMemory(warm: Warm, exitCode: number): Promise<ScriptEnd> {
   return { kind: 'out_of_memory', exitCode, limit: warm.needs.memoryText };
 }
 
+/** Of a container that is ending: when it has ended. */
 async function stateOf({ host, id }: Warm): ReturnType<ContainerEngine['inspect']> {
-  return host.engine.inspect(id).catch(() => undefined);
-}
-
-/** What has just ended may still be collected. */
-async function isIdle({ host, id }: Warm): Promise<boolean> {
-  for (let look = 0; look < 5; look += 1) {
-    if ((await host.engine.processes(id)) <= idleProcesses) return true;
-    await host.clock.sleep(20);
+  for (let look = 0; look < 20; look += 1) {
+    const state = await host.engine.inspect(id).catch(() => undefined);
+    if (state?.running !== true) return state;
+    await host.clock.sleep(50);
   }
-  return false;
+  return undefined;
 }
 
 async function endContainer(warm: Warm, reason: string): Promise<void> {
