@@ -8,6 +8,7 @@ import pino from 'pino';
 import { keepSecret, openDataFolder, writeServerFile } from './data-folder.ts';
 import { firstScreen } from './first-screen.ts';
 import { createStandalone } from './standalone.ts';
+import { userName } from './user-name.ts';
 import { readVariables, type StandaloneConfig } from './variables.ts';
 
 export interface StartOptions {
@@ -45,7 +46,7 @@ export async function startStandalone(options: StartOptions): Promise<Running> {
         slots: server.slots(),
         cores: config.SLUICE_CPU,
         memoryBytes: config.SLUICE_MEMORY,
-        user: userInfo().username,
+        user: userName(userInfo, process.getuid?.()),
         services: await server.services(),
       }),
     );

@@ -1,4 +1,4 @@
-import { homedir, hostname } from 'node:os';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { NodeFacts } from '@sluice/api';
 import type { Executor, RunnerHost } from '@sluice/scheduler';
@@ -164,7 +164,7 @@ async function openContainers(
 ): Promise<Place> {
   const { config, instance, clock, log } = deps;
   const user = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
-  const loginsDir = config.DOCKER_CONFIG ?? join(homedir(), '.docker');
+  const loginsDir = config.DOCKER_CONFIG ?? join(deps.env['HOME'] ?? '/', '.docker');
   const host = await openContainerHost({ address, instance, user, loginsDir, clock, log });
   await cleanUp(deps, host);
   const scripts = createContainerScripts(host);

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { createServer, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   buildImage,
@@ -113,5 +115,27 @@ describe('images that cannot be used', () => {
       failure: { code: 'image_pull_failed' },
     });
     expect(outcome.failure?.message).toContain('127.0.0.1:1/demo:v1');
+  });
+
+  test('a run that is cancelled while its image is pulled ends at once', async () => {
+    const sockets: Socket[] = [];
+    const asked = Promise.withResolvers<void>();
+    const silent = createServer((socket) => {
+      sockets.push(socket.on('error', () => undefined));
+      asked.resolve();
+    }).listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const address = silent.address();
+    const port = typeof address === 'object' ? address?.port : undefined;
+    const abort = new AbortController();
+    const performing = harness.perform(
+      { definition: { image: `127.0.0.1:${port}/never:v1` } },
+      { signal: abort.signal },
+    );
+    await asked.promise;
+    abort.abort();
+    expect((await performing).outcome).toMatchObject({ result: 'cancelled', script_started: false });
+    silent.close();
+    for (const socket of sockets) socket.destroy();
   });
 });
