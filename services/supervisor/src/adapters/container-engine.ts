@@ -57,6 +57,8 @@ export interface ContainerEngine {
   wait(id: string): Promise<number>;
   /** Undefined for one that is gone or just going. */
   inspect(id: string): Promise<ContainerExit | undefined>;
+  /** Whether anybody had the engine send it a signal since then (epoch milliseconds): by hand, or the engine itself while it stops. */
+  wasSignalled(id: string, since: number, until: number): Promise<boolean>;
   /** SIGTERM, and SIGKILL when it has not ended in time. */
   stop(id: string, graceMs: number): Promise<void>;
   kill(id: string): Promise<void>;
@@ -85,6 +87,7 @@ export function createContainerEngine(address: EngineAddress): ContainerEngine {
     ...imageCalls(docker, call),
     ...containerCalls(docker, call),
     ...execCalls(docker, call),
+    ...watchCalls(docker, call),
     facts: async () =>
       call('tell about itself', async () => {
         const abortSignal = AbortSignal.timeout(limits.pingMs);
@@ -173,7 +176,7 @@ function isAboutAbsence(message: string): boolean {
 }
 
 type ContainerCalls =
-  'create' | 'hasPath' | 'attach' | 'start' | 'wait' | 'inspect' | 'stop' | 'kill' | 'remove' | 'list';
+  'create' | 'hasPath' | 'attach' | 'start' | 'wait' | 'inspect' | 'stop' | 'kill' | 'remove';
 
 function containerCalls(docker: Docker, call: Call): Pick<ContainerEngine, ContainerCalls> {
   const get = (id: string): Docker.Container => docker.getContainer(id);
@@ -225,11 +228,6 @@ function containerCalls(docker: Docker, call: Call): Pick<ContainerEngine, Conta
       // A conflict: it is being removed already.
       await call('remove a container', async () => get(id).remove(options)).catch(isGone);
     },
-    list: async (label) =>
-      call('list containers', async () => {
-        const found = await docker.listContainers({ all: true, filters: { label: [label] }, ...bounded() });
-        return found.map((one) => one.Id);
-      }),
   };
 }
 
@@ -250,6 +248,25 @@ async function dial(docker: Docker, path: string, options: object): Promise<Read
     else resolve(answer);
   });
   return promise;
+}
+
+function watchCalls(docker: Docker, call: Call): Pick<ContainerEngine, 'wasSignalled' | 'list'> {
+  return {
+    wasSignalled: async (id, since, until) =>
+      call('tell what happened to a container', async () => {
+        const filters = { container: [id], event: ['kill'] };
+        const times = { since: since / 1000, until: until / 1000 };
+        const events: NodeJS.ReadableStream = await docker.getEvents({ filters, ...times, ...bounded() });
+        let bytes = 0;
+        for await (const chunk of events) bytes += chunk.length;
+        return bytes > 0;
+      }),
+    list: async (label) =>
+      call('list containers', async () => {
+        const found = await docker.listContainers({ all: true, filters: { label: [label] }, ...bounded() });
+        return found.map((one) => one.Id);
+      }),
+  };
 }
 
 function execCalls(docker: Docker, call: Call): Pick<ContainerEngine, 'exec' | 'execExit' | 'processes'> {

@@ -42,6 +42,7 @@ async function runIn(
   if (request.signal.aborted) return { kind: 'cancelled' };
   const output = readContainerOutput(await engine.attach(id), request.onOutput);
   try {
+    const since = host.clock.now();
     await start(host, id, request);
     const end = await supervise(host, id, request);
     if (!(await drained(host.clock, output))) request.onNote?.('a part of what the script printed was lost');
@@ -52,9 +53,24 @@ async function runIn(
     if (exitCode !== 0 && state.oomKilled) {
       return { kind: 'out_of_memory', exitCode, limit: needs.memoryText };
     }
+    if (outsideCodes.has(exitCode) && (await wasEndedFromOutside(host, id, since))) {
+      throw lost('somebody ended it, or the engine is being stopped');
+    }
     return end;
   } finally {
     output.close();
+  }
+}
+
+/** What a shell's end by SIGTERM and by SIGKILL looks like: a script that did this itself has failed. */
+const outsideCodes: ReadonlySet<number> = new Set([143, 137]);
+
+async function wasEndedFromOutside(host: ContainerHost, id: string, since: number): Promise<boolean> {
+  try {
+    return await host.engine.wasSignalled(id, since - 1000, host.clock.now());
+  } catch (error) {
+    // Stopping, or gone: its containers went before it.
+    throw lost(messageOf(error));
   }
 }
 

@@ -146,6 +146,7 @@ describe('how it ends', () => {
     ['exit 3', 3, 'exit code 3'],
     ['nosuchcommand', 127, 'a command in it was not found'],
     ['kill -9 $$', 137, 'SIGKILL'],
+    ['kill $$', 143, 'exit code 143'],
   ])('%s', async (script, exitCode, sentence) => {
     const { outcome } = await harness.perform({ script });
     expect(outcome).toMatchObject({
@@ -176,6 +177,22 @@ describe('how it ends', () => {
   test('a process that is left behind ends with the container', async () => {
     const { outcome } = await harness.perform({ script: 'setsid sleep 600 & exit 0\n' });
     expect(outcome.result).toBe('succeeded');
+  });
+
+  test.each(['stop', 'kill'] as const)('ended by hand (%s): the attempt is lost', async (how) => {
+    const performing = harness.perform({ script: 'sleep 600\n' });
+    const [id] = await eventually(
+      'it to run',
+      async () => {
+        const [one] = await harness.containers();
+        const state = one === undefined ? undefined : await harness.host.engine.inspect(one);
+        return state?.running === true && [one ?? ''];
+      },
+      60_000,
+    );
+    if (how === 'stop') await harness.host.engine.stop(id, 5000);
+    else await harness.host.engine.kill(id);
+    expect((await performing).outcome).toMatchObject({ result: 'lost', failure: { code: 'script_lost' } });
   });
 
   test('removed by hand: the attempt is lost', async () => {
