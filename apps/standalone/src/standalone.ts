@@ -4,6 +4,7 @@ import type { Secret } from '@sluice/shared/config';
 import type { Clock, Component, ShutdownStep } from '@sluice/shared/lifecycle';
 import {
   createMetrics,
+  registerProcessMetrics,
   createTracer,
   tracingConfig,
   type Logger,
@@ -14,6 +15,7 @@ import type { AdapterChoice } from './compose/choice.ts';
 import { composeComponents, startComponents, type Components } from './compose/components.ts';
 import { composeExecution, type ExecutionParts } from './compose/execution.ts';
 import { composeObjects, type ObjectsParts } from './compose/objects.ts';
+import { meterObjects } from './compose/metered-objects.ts';
 import { composeStores, type StoresParts } from './compose/stores.ts';
 import { keepSecret, type DataFolder } from './data-folder.ts';
 import type { StandaloneConfig } from './variables.ts';
@@ -35,6 +37,7 @@ export interface Standalone {
   services(): Promise<number>;
   readonly adapters: readonly AdapterChoice[];
   readonly steps: readonly ShutdownStep[];
+  readonly metrics: Registry;
   /** Frees what was opened, after a start that failed. */
   abandon(): Promise<void>;
 }
@@ -56,6 +59,7 @@ export async function createStandalone(deps: StandaloneDeps): Promise<Standalone
   const { config, clock, log } = deps;
   const state: { components?: Components; publicUrl: string } = { publicUrl: config.SLUICE_PUBLIC_URL ?? '' };
   const metrics = createMetrics();
+  registerProcessMetrics(metrics, { version });
   const tracer = await createTracer(tracingConfig(config, version), { clock, log, metrics });
   const opened = await open({ ...deps, metrics, tracer }, () => state.publicUrl);
   const { stores, objects, execution } = opened;
@@ -67,6 +71,7 @@ export async function createStandalone(deps: StandaloneDeps): Promise<Standalone
   ];
   return {
     adapters: choices,
+    metrics,
     start: async (adminPassword) => {
       state.components = composeComponents({
         config,
@@ -97,14 +102,15 @@ async function open(
   deps: StandaloneDeps & { readonly metrics: Registry; readonly tracer: Tracer },
   baseUrl: () => string,
 ): Promise<Opened> {
-  const { folder, clock, log } = deps;
+  const { folder, clock, log, metrics } = deps;
   // First of all, since it is the lock: nothing else may be touched while another instance has the folder.
-  const database = openDatabase({ path: folder.database, clock, log });
+  const database = openDatabase({ path: folder.database, clock, log, metrics });
   try {
     const instance = (await keepSecret(join(folder.root, 'instance-id'), 12)).secret.reveal();
     const runnerKey = (await keepSecret(join(folder.root, 'runner-key'), 32)).secret;
     const stores = composeStores({ ...deps, database });
-    const objects = await composeObjects({ ...deps, database, baseUrl });
+    const parts = await composeObjects({ ...deps, database, baseUrl });
+    const objects = { ...parts, objects: meterObjects(parts.objects, deps) };
     const execution = await composeExecution({
       ...deps,
       instance,

@@ -25,6 +25,7 @@ import { createRunFeed } from './app/live/run-feed.ts';
 import { createObjectCount } from './app/object-count.ts';
 import { createRuns } from './app/runs.ts';
 import type { ServiceContext } from './app/service-context.ts';
+import { registerStoreMetrics } from './app/store-metrics.ts';
 import { createSubmitJob } from './app/submit-job.ts';
 import type { ApiConfig } from './config.ts';
 import type { HttpContext } from './http/context.ts';
@@ -74,6 +75,7 @@ const systemRandom: Random = { hex: (bytes) => randomBytes(bytes).toString('hex'
 export function createApi(deps: ApiDeps): Api {
   const { config, clock } = deps;
   const context = httpContext(deps);
+  registerStoreMetrics(deps.metrics, deps);
   const app = createServer(context);
   let stopping: Promise<void> | undefined;
   const stop = async (): Promise<void> => {

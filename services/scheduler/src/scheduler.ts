@@ -4,11 +4,12 @@ import { RunCancel, type Run, type SluiceOptions } from '@sluice/shared/contract
 import { AppError } from '@sluice/shared/errors';
 import { createPeriodic, type Clock, type Component } from '@sluice/shared/lifecycle';
 import type { DefinitionStore, RunLedger, RunLogs } from '@sluice/shared/stores';
-import { Counter, Gauge, noTracer, type Logger, type Registry, type Tracer } from '@sluice/shared/telemetry';
+import { noTracer, type Logger, type Registry, type Tracer } from '@sluice/shared/telemetry';
 import { Compile } from 'typebox/compile';
 import { cancelRun, cancelRunsOf } from './app/cancel.ts';
 import { createDefinitionCache, type DefinitionCache } from './app/definitions.ts';
 import { createDispatcher, type Dispatcher } from './app/dispatch.ts';
+import { createSchedulerMetrics, gaugeSlots } from './app/metrics.ts';
 import { reconcileAttempts } from './app/recover.ts';
 import { applyRetention } from './app/retention.ts';
 import { createSettler, type Settler } from './app/settle.ts';
@@ -87,7 +88,7 @@ interface Parts {
 
 async function startParts(deps: SchedulerDeps, slots: number): Promise<Parts> {
   const { bus, ledger, definitions, executor, clock, log, config, tracer = noTracer } = deps;
-  const finished = countFinished(deps.metrics);
+  const metrics = createSchedulerMetrics(deps.metrics);
   const runners = createPool(deps);
   const cache = createCache(deps, runners);
   await cache.start();
@@ -97,8 +98,8 @@ async function startParts(deps: SchedulerDeps, slots: number): Promise<Parts> {
   const settler = createSettler({
     ...common,
     optionsOf: (run) => optionsOf(definitions, run),
-    onFinished: (run) => {
-      finished(run);
+    onFinished: (run, before) => {
+      metrics.ended(before, run, clock.now());
       link.dispatcher?.finished(run);
     },
   });
@@ -108,6 +109,7 @@ async function startParts(deps: SchedulerDeps, slots: number): Promise<Parts> {
     cache,
     executor,
     settler,
+    metrics,
     slots,
     defaultTimeoutMs: config.defaultTimeoutMs,
   });
@@ -133,7 +135,7 @@ async function startParts(deps: SchedulerDeps, slots: number): Promise<Parts> {
   // First, so that it is told of room first: a caller waits for its answer, a run does not.
   await runners?.start();
   dispatcher.start();
-  gaugeSlots(deps.metrics, dispatcher, slots);
+  gaugeSlots(deps.metrics, { limit: slots, used: dispatcher.active });
   return {
     queue,
     cache,
@@ -222,33 +224,4 @@ function cancelHandler(deps: SchedulerDeps): Parameters<Bus['subscribe']>[1] {
 async function optionsOf(definitions: DefinitionStore, run: Run): Promise<SluiceOptions> {
   const stored = await definitions.getVersion(run.service_uid, run.service_version ?? 0);
   return stored?.definition.sluice ?? {};
-}
-
-function countFinished(metrics: Registry): (run: Run) => void {
-  const counter = new Counter({
-    name: 'sluice_scheduler_attempts_ended_total',
-    help: 'Attempts that ended, by the state their run was in afterwards (queued: another attempt follows).',
-    labelNames: ['state'],
-    registers: [metrics],
-  });
-  return (run) => {
-    counter.inc({ state: run.state });
-  };
-}
-
-function gaugeSlots(metrics: Registry, dispatcher: Dispatcher, slots: number): void {
-  const limit = new Gauge({
-    name: 'sluice_scheduler_slots',
-    help: 'Runs that may be under way at the same time.',
-    registers: [metrics],
-  });
-  limit.set(slots);
-  const used = new Gauge({
-    name: 'sluice_scheduler_slots_used',
-    help: 'Runs that are under way.',
-    registers: [metrics],
-    collect: () => {
-      used.set(dispatcher.active());
-    },
-  });
 }

@@ -11,7 +11,7 @@ import type { Bus } from '@sluice/shared/bus';
 import { runChangedMessage, runStartMessage } from '@sluice/shared/contracts';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { DefinitionStore, RunLedger, RunLogs, Settings } from '@sluice/shared/stores';
-import type { Logger } from '@sluice/shared/telemetry';
+import type { Logger, Registry } from '@sluice/shared/telemetry';
 import type { DataFolder } from '../data-folder.ts';
 import type { StandaloneConfig } from '../variables.ts';
 import type { AdapterChoice } from './choice.ts';
@@ -22,6 +22,7 @@ export interface StoresDeps {
   readonly database: Database;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly metrics: Registry;
 }
 
 /** What is in the database and beside it, but for objects. */
@@ -34,11 +35,18 @@ export interface StoresParts {
   readonly settings: Settings;
 }
 
-export function composeStores({ config, folder, database: db, clock, log }: StoresDeps): StoresParts {
+export function composeStores({
+  config,
+  folder,
+  database: db,
+  clock,
+  log,
+  metrics,
+}: StoresDeps): StoresParts {
   const chosenBy = 'the only one of this version';
   return {
     choices: ['bus', 'definitions', 'ledger'].map((port) => ({ port, adapter: 'SQLite', chosenBy })),
-    bus: createSqliteBus({ db, namespace: 'sluice', clock, log, random: randomBytes }),
+    bus: createSqliteBus({ db, namespace: 'sluice', clock, log, metrics, random: randomBytes }),
     definitions: createSqliteDefinitionStore({ db, clock, random: randomBytes }),
     ledger: createSqliteRunLedger({
       db,

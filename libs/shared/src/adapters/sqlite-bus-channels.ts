@@ -45,6 +45,7 @@ export interface Channels {
   /** Forgets a reader with all that waits for it. */
   remove(channel: Channel): Promise<void>;
   events(): readonly Channel[];
+  all(): readonly Channel[];
   counts(transaction: Transaction): Counts;
 }
 
@@ -101,6 +102,7 @@ export function createChannels(options: ChannelOptions): Channels {
         (byName.get(channel.name) ?? []).filter((other) => other !== channel),
       );
     },
+    all: () => [...known.values()],
     events: () => [...known.values()].filter((channel) => channel.reader !== ''),
     counts: (transaction) => transaction.stage(stage),
   };

@@ -3,13 +3,14 @@ import { createLiveListeners, type LiveListeners } from '../bus/live-listeners.t
 import { createMessageCodec, type MessageCodec } from '../bus/message-codec.ts';
 import { AppError } from '../errors/index.ts';
 import type { Clock } from '../lifecycle/index.ts';
-import type { Logger } from '../telemetry/index.ts';
+import type { Logger, Registry } from '../telemetry/index.ts';
 import { type Channel, type Channels, createChannels } from './sqlite-bus-channels.ts';
 import { createConsumers } from './sqlite-bus-consumers.ts';
 import { createGraveyard } from './sqlite-bus-dead-letters.ts';
 import { createLeases } from './sqlite-bus-leases.ts';
 import { createMessages, type Messages } from './sqlite-bus-messages.ts';
 import { createUpkeep, type Upkeep } from './sqlite-bus-upkeep.ts';
+import { gaugeMessages } from './sqlite-metrics.ts';
 import type { Database } from './sqlite-database.ts';
 import type { Transaction } from './sqlite-transaction.ts';
 
@@ -33,6 +34,7 @@ export interface SqliteBusOptions {
   readonly namespace: string;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly metrics?: Registry;
   /** Random bytes (`randomBytes` of `node:crypto`): jitter and ids. */
   readonly random: (size: number) => Uint8Array;
   readonly limits?: BusLimits;
@@ -57,6 +59,7 @@ export function createSqliteBus(options: SqliteBusOptions): Bus {
   const parts = build(options);
   const { consumers, leases, upkeep } = parts;
   const publish = publisher(parts, db);
+  if (options.metrics !== undefined) gaugeMessages(options.metrics, parts.channels.all);
   let closed = false;
   const refuseClosed = (): void => {
     if (closed) throw new AppError('unavailable', 'The bus is closed.');

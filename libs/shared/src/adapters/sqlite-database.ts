@@ -1,8 +1,9 @@
 import type { SQLInputValue } from 'node:sqlite';
 import { AppError } from '../errors/index.ts';
 import type { Clock } from '../lifecycle/index.ts';
-import type { Logger } from '../telemetry/index.ts';
+import type { Logger, Registry } from '../telemetry/index.ts';
 import { fromSqliteError } from './sqlite-errors.ts';
+import { timedTransact } from './sqlite-metrics.ts';
 import { openFile } from './sqlite-open.ts';
 import { createTransact, type Transact, type Transaction } from './sqlite-transaction.ts';
 import { createWriter } from './sqlite-writer.ts';
@@ -49,6 +50,7 @@ export interface DatabaseOptions {
   readonly path: string;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly metrics?: Registry;
   /** Writers that may wait for a commit; past it they are refused. @default 20000 */
   readonly maxWaiting?: number;
 }
@@ -68,7 +70,7 @@ export function openDatabase(options: DatabaseOptions): Database {
   const parts = new Set<string>();
   const health = createHealth(options);
   const writer = createWriter({
-    transact: health.watched(createTransact(sqlite)),
+    transact: health.watched(timedTransact(createTransact(sqlite), options)),
     clock,
     maxWaiting: options.maxWaiting ?? 20_000,
     failed: (error) => health.failed(error),

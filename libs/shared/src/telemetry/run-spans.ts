@@ -60,7 +60,7 @@ export function queueSpan(tracer: Tracer, run: Run, now: number): void {
     .startSpan(`queue ${run.service}`, {
       parent: run.traceparent,
       kind: 'consumer',
-      startTime: lastTime(run, 'queued') ?? run.created_at,
+      startTime: reachedAt(run, 'queued') ?? run.created_at,
       attributes: {
         ...runAttributes(run),
         'sluice.attempt': run.attempt,
@@ -77,7 +77,7 @@ export function attemptSpan(tracer: Tracer, run: Run, outcome: AttemptOutcome): 
   const span = tracer.startSpan(`attempt ${run.service}`, {
     as: attemptTraceparent(run),
     parent: run.traceparent,
-    startTime: lastTime(run, 'starting') ?? run.started_at ?? run.created_at,
+    startTime: reachedAt(run, 'starting') ?? run.started_at ?? run.created_at,
     attributes: {
       ...runAttributes(run),
       'sluice.attempt': run.attempt,
@@ -91,7 +91,7 @@ export function attemptSpan(tracer: Tracer, run: Run, outcome: AttemptOutcome): 
   span.end();
 }
 
-/** When the present attempt came into a state. */
-function lastTime(run: Run, state: Run['state']): number | undefined {
+/** When the present attempt came into a state, epoch ms; undefined where the time line has dropped it. */
+export function reachedAt(run: Run, state: Run['state']): number | undefined {
   return run.timeline.findLast((entry) => entry.state === state && entry.attempt === run.attempt)?.at;
 }

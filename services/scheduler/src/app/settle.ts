@@ -20,7 +20,8 @@ export interface SettleDeps {
   readonly tracer: Tracer;
   /** Options of the definition's version that the run was started with. */
   readonly optionsOf: (run: Run) => Promise<SluiceOptions>;
-  readonly onFinished: (run: Run) => void;
+  /** @param before the run while the attempt was under way */
+  readonly onFinished: (run: Run, before: Run) => void;
 }
 
 /** Brings an executor's reports into the ledger; each is applied once, in order, whatever is repeated. */
@@ -93,7 +94,7 @@ async function applyOnce(deps: SettleDeps, ref: AttemptRef, outcome: AttemptOutc
   );
   if (!result.applied) return;
   attemptSpan(deps.tracer, run, outcome);
-  deps.onFinished(result.run);
+  deps.onFinished(result.run, run);
   deps.log.info(
     {
       run_id: run.id,

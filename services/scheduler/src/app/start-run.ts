@@ -7,6 +7,7 @@ import { attemptTraceparent, queueSpan, type Logger, type Tracer } from '@sluice
 import { Compile } from 'typebox/compile';
 import type { Executor, Reservation } from '../ports.ts';
 import type { DefinitionCache } from './definitions.ts';
+import type { SchedulerMetrics } from './metrics.ts';
 import type { Settler } from './settle.ts';
 
 export interface StartDeps {
@@ -18,6 +19,7 @@ export interface StartDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly tracer: Tracer;
+  readonly metrics: Pick<SchedulerMetrics, 'started'>;
   readonly slots: number;
   readonly defaultTimeoutMs: number;
 }
@@ -90,6 +92,7 @@ async function take(
   await delivery.ack();
   const { run } = change;
   queueSpan(deps.tracer, run, deps.clock.now());
+  deps.metrics.started(run);
   const unwanted = reasonNotToRun(run, stored);
   if (unwanted !== undefined) {
     await deps.ledger.transition({
