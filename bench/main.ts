@@ -1,7 +1,8 @@
 import { parseArgs } from 'node:util';
-import { benchStandalone } from './standalone.ts';
+import { benchStandalone, type BenchOptions } from './standalone.ts';
+import { benchTracing } from './tracing.ts';
 
-const usage = `Usage: npm run bench -- standalone [--repeat 5] [--runs 1000] [--submits 10000] [--finished 100000] [--concurrency 8]
+const usage = `Usage: npm run bench -- standalone|tracing [--repeat 5] [--runs 1000] [--submits 10000] [--finished 100000] [--concurrency 8]
 `;
 
 const { values, positionals } = parseArgs({
@@ -15,11 +16,16 @@ const { values, positionals } = parseArgs({
   },
 });
 
-if (positionals[0] !== 'standalone') {
+const programs: Readonly<Record<string, (options: BenchOptions) => Promise<void>>> = {
+  standalone: benchStandalone,
+  tracing: benchTracing,
+};
+const program = programs[positionals[0] ?? ''];
+if (program === undefined) {
   process.stderr.write(usage);
   process.exitCode = 2;
 } else {
-  await benchStandalone({
+  await program({
     repeat: Number(values.repeat),
     runs: Number(values.runs),
     submits: Number(values.submits),

@@ -111,7 +111,7 @@ export async function composeExecution(deps: ExecutionDeps): Promise<ExecutionPa
 }
 
 function openRunnerServer(deps: ExecutionDeps, { perform }: Supervisor): RunnerServer {
-  const { config, clock, log, metrics } = deps;
+  const { config, clock, log, metrics, tracer } = deps;
   return createRunnerServer({
     perform,
     key: deps.runnerKey.reveal(),
@@ -119,6 +119,7 @@ function openRunnerServer(deps: ExecutionDeps, { perform }: Supervisor): RunnerS
     clock,
     log,
     metrics,
+    tracer,
     limits: { bodyBytes: config.SLUICE_BODY_LIMIT, responseBytes: config.SLUICE_CALL_RESPONSE_LIMIT },
   });
 }

@@ -1,5 +1,6 @@
 import type { AttemptOutcome, AttemptPlan, RunnerCall, RunnerPlan } from '@sluice/shared/contracts';
 import type { Clock } from '@sluice/shared/lifecycle';
+import { runAttributes, type Span, type Tracer } from '@sluice/shared/telemetry';
 import { callAnswer, type CallAnswer } from '../domain/call-answer.ts';
 import { callVariables } from '../domain/call-variables.ts';
 import { createOutputCollector, type ResponseFile } from '../domain/response.ts';
@@ -10,6 +11,7 @@ import type { Supervisor } from './supervisor.ts';
 export interface CallDeps {
   readonly perform: Supervisor['perform'];
   readonly clock: Clock;
+  readonly tracer: Tracer;
   /** Bytes an answer may have. */
   readonly responseBytes: number;
 }
@@ -50,7 +52,8 @@ export function performCall(deps: CallDeps, request: CallRequest): CallUnderWay 
       reject(error);
     }
   };
-  const performed = deps.perform(attemptPlan(plan, call), {
+  const span = startCallSpan(deps.tracer, plan, call);
+  const performed = deps.perform(attemptPlan(plan, { ...call, traceparent: span.traceparent }), {
     workDir: request.workDir,
     output: request.output,
     report: () => undefined,
@@ -66,10 +69,31 @@ export function performCall(deps: CallDeps, request: CallRequest): CallUnderWay 
         if (!unknownEvent) return;
         files = await readOutputs(outputs, deps.responseBytes, plan.definition.output.length > 0);
       },
-      onOutcome: finish,
+      onOutcome: (outcome) => {
+        endCallSpan(span, outcome);
+        finish(outcome);
+      },
     },
   });
   return { answer, done: performed.then(() => undefined) };
+}
+
+/** A runner's share of a call: from the caller's span to those of the script. */
+function startCallSpan(tracer: Tracer, plan: RunnerPlan, call: RunnerCall): Span {
+  const { name: service } = plan.definition;
+  return tracer.startSpan(`call ${service}`, {
+    parent: call.traceparent,
+    kind: 'server',
+    attributes: { ...runAttributes({ id: call.call_id, service }), 'faas.trigger': 'http' },
+  });
+}
+
+function endCallSpan(span: Span, outcome: AttemptOutcome): void {
+  span.setAttribute('sluice.result', outcome.result);
+  if (outcome.result === 'failed' || outcome.result === 'lost') {
+    span.recordError(outcome.failure?.code ?? outcome.result);
+  }
+  span.end();
 }
 
 /** The call's id stands for a run's. The event is not in it: bytes need no detour over text. */

@@ -89,7 +89,12 @@ async function answerCall(
   }
   await runner.settling;
   const { answer, done } = performCall(
-    { perform: state.perform, clock: state.clock, responseBytes: state.limits.responseBytes },
+    {
+      perform: state.perform,
+      clock: state.clock,
+      tracer: state.tracer,
+      responseBytes: state.limits.responseBytes,
+    },
     {
       plan: runner.plan,
       call,

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { runnerHeadBytes, type RunnerCall, type RunnerPlan } from '@sluice/shared/contracts';
 import { AppError } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
-import type { Logger, Registry } from '@sluice/shared/telemetry';
+import { noTracer, type Logger, type Registry, type Tracer } from '@sluice/shared/telemetry';
 import { createCallMetrics, type CallMetrics } from '../app/metrics.ts';
 import { createRunnerLog, type RunnerLogLimits } from '../app/runner-log.ts';
 import type { Supervisor } from '../app/supervisor.ts';
@@ -50,6 +50,8 @@ export interface RunnerServerOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics?: Registry;
+  /** @default none */
+  readonly tracer?: Tracer;
   readonly limits?: Partial<RunnerServerLimits>;
 }
 
@@ -86,6 +88,7 @@ export function createRunnerServer(options: RunnerServerOptions): RunnerServer {
     ...options,
     limits: { ...defaultRunnerLimits, ...options.limits },
     metrics: createCallMetrics(options.metrics),
+    tracer: options.tracer ?? noTracer,
     parseCall: createCallParser(),
     runners: new Map(),
     url: undefined,

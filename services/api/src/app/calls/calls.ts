@@ -2,7 +2,7 @@ import { runName } from '@sluice/shared/contracts';
 import { isAppError } from '@sluice/shared/errors';
 import type { Bus } from '@sluice/shared/bus';
 import type { Clock } from '@sluice/shared/lifecycle';
-import { childTraceparent, type Logger, type Registry } from '@sluice/shared/telemetry';
+import { newTraceparent, type Logger, type Registry } from '@sluice/shared/telemetry';
 import { obstacleOf, shuttingDown, type Obstacle } from '../../domain/call-obstacle.ts';
 import { callTimeoutMs } from '../../domain/call-request.ts';
 import type { Random, RunnerClient } from '../../ports.ts';
@@ -115,7 +115,7 @@ async function perform(hall: Hall, request: CallRequest, turn: number): Promise<
     body,
     wire: {
       call_id,
-      traceparent: childTraceparent(request.traceparent),
+      traceparent: request.traceparent ?? newTraceparent(),
       timeout_ms: callTimeoutMs(deps.directory.get(service.name)?.timeout, deps.config.callTimeoutMs),
       method,
       // What OSCAR's proxy asks a service for (OSCAR §5.2).

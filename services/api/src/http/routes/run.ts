@@ -8,7 +8,7 @@ import { principalOf } from '../access.ts';
 import { bodyOf } from '../body.ts';
 import type { HttpContext } from '../context.ts';
 import { callExample } from '../examples/services.ts';
-import { headerOf, sendText } from '../replies.ts';
+import { sendText } from '../replies.ts';
 import { anyBody, bytes, type RouteDoc } from '../route-doc.ts';
 import { addRoute } from '../route.ts';
 
@@ -68,7 +68,7 @@ export function callRoutes(app: FastifyInstance, context: HttpContext): void {
         method: request.method,
         query: queryOf(request),
         headers: headersOf(request),
-        traceparent: headerOf(request, 'traceparent'),
+        traceparent: request.span.traceparent,
         signal: callerSignal(reply),
       });
       request.raw.socket.setTimeout(context.config.idleTimeoutMs);
