@@ -34,3 +34,26 @@ test('init, plan, apply, put --wait', async () => {
     'file: poem.txt\nbytes: 8\nlines: 2\n',
   );
 });
+
+test('doctor finds a server of this machine well', async () => {
+  const well = ok(await server.sluice('doctor', '--json'));
+  const { checks } = JSON.parse(well.stdout) as { checks: { check: string; status: string }[] };
+  const names = checks.map(({ check }) => check);
+  for (const name of [
+    'node',
+    'server',
+    'connection',
+    'clock',
+    'login',
+    'version',
+    'adapters',
+    'dead letters',
+    'services',
+    'data folder',
+    'disk',
+  ]) {
+    expect(names).toContain(name);
+  }
+  expect(checks.filter(({ status }) => status === 'fail')).toEqual([]);
+  expect(checks.find(({ check }) => check === 'version')?.status).toBe('ok');
+});

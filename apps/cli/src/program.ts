@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { defineFileCommands } from './define/file.ts';
 import { defineProfileCommands } from './define/profile.ts';
@@ -8,6 +7,7 @@ import { defineSetupCommands } from './define/setup.ts';
 import { defineSystemCommands } from './define/system.ts';
 import type { Context, GlobalOptions, LocalContext, Runtime } from './context.ts';
 import { exitCodeMeanings, type ExitCode } from './exit-codes.ts';
+import { clientVersion } from './version.ts';
 
 /** How a command line ended. */
 export interface ProgramState {
@@ -44,7 +44,7 @@ export function createProgram(runtime: Runtime, state: ProgramState): Command {
     runLocal(command, async (local) => await body(await (await import('./context.ts')).connect(local)));
   program
     .description('Turns files into results: services, their runs, and the files in and out.')
-    .version(version(), '-V, --version', 'print the version')
+    .version(clientVersion(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'show this help')
     .helpCommand('help [command]', 'show help for a command')
     .addOption(
@@ -80,13 +80,6 @@ export function createProgram(runtime: Runtime, state: ProgramState): Command {
   defineFileCommands(program, run);
   defineSystemCommands(program, run);
   return program.addHelpText('after', rootHelp());
-}
-
-function version(): string {
-  const manifest: unknown = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
-  const found =
-    typeof manifest === 'object' && manifest !== null && 'version' in manifest ? manifest.version : undefined;
-  return typeof found === 'string' ? found : 'unknown';
 }
 
 function rootHelp(): string {

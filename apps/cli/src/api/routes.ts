@@ -76,6 +76,10 @@ export interface Api {
   redriveDeadLetter(id: string): Promise<JsonRecord>;
   deleteDeadLetter(id: string): Promise<void>;
   overview(): Promise<JsonRecord>;
+  /** Whether anybody answers; no login is needed. */
+  health(): Promise<HttpReply>;
+  /** What is switched on, and the S3 server. */
+  systemConfig(): Promise<JsonRecord>;
   /** Version and machine, for whoever may log in. */
   info(): Promise<JsonRecord>;
   buckets(): Promise<readonly JsonRecord[]>;
@@ -202,7 +206,10 @@ function runRoutes(client: ApiClient): RunRoutes {
   };
 }
 
-type AdminRoutes = Pick<Api, 'deadLetters' | 'redriveDeadLetter' | 'deleteDeadLetter' | 'overview' | 'info'>;
+type AdminRoutes = Pick<
+  Api,
+  'deadLetters' | 'redriveDeadLetter' | 'deleteDeadLetter' | 'overview' | 'info' | 'health' | 'systemConfig'
+>;
 
 function adminRoutes(client: ApiClient): AdminRoutes {
   const path = (id: string, rest = ''): string => `/system/dead-letters/${segment(id)}${rest}`;
@@ -221,6 +228,9 @@ function adminRoutes(client: ApiClient): AdminRoutes {
     deleteDeadLetter: async (id) => {
       await client.done({ method: 'DELETE', path: path(id) });
     },
+    health: () => client.done({ method: 'GET', path: '/health' }),
+    systemConfig: async () =>
+      record(await client.json({ method: 'GET', path: '/system/config' }), 'the configuration'),
     info: async () =>
       record(await client.json({ method: 'GET', path: '/system/info' }), 'the information about the server'),
     overview: async () =>

@@ -34,6 +34,20 @@ export function defineSetupCommands(program: Command, run: RunLocal): void {
     .action((_: unknown, command: Command) =>
       run(command, async (context) => (await import('../commands/schema.ts')).printSchema(context)),
     );
+  defineHelpers(program, run);
+}
+
+function defineHelpers(program: Command, run: RunLocal): void {
+  program
+    .command('doctor')
+    .summary('find out what is wrong, and how to mend it')
+    .description(
+      'Checks this machine, the way to the server, and the server. Exits with 1 if anything fails.',
+    )
+    .addHelpText('after', examples(['sluice doctor --profile prod', 'is it me or the server?']))
+    .action((_: unknown, command: Command) =>
+      run(command, async (context) => (await import('../commands/doctor.ts')).doctor(context)),
+    );
   program
     .command('completion')
     .summary('print the script that completes command lines in a shell')
