@@ -57,3 +57,26 @@ test('doctor finds a server of this machine well', async () => {
   expect(checks.filter(({ status }) => status === 'fail')).toEqual([]);
   expect(checks.find(({ check }) => check === 'version')?.status).toBe('ok');
 });
+
+test('call: a file in, a file out; text where there is none; a script that fails', async () => {
+  const service = async (name: string, script: string): Promise<void> => {
+    await writeFile(join(files, `${name}.sh`), script);
+    await writeFile(
+      join(files, `${name}.yaml`),
+      `functions: {oscar: [local: {name: ${name}, image: busybox, log_level: CRITICAL, script: ${name}.sh}]}\n`,
+    );
+    ok(await server.sluice('apply', join(files, `${name}.yaml`)));
+  };
+  await service('shout', 'tr a-z A-Z < "$INPUT_FILE_PATH" > "$TMP_OUTPUT_DIR/loud"\n');
+  const out = join(files, 'loud.txt');
+  ok(await server.sluice('call', 'shout', join(files, 'poem.txt'), '--output', out));
+  expect(await readFile(out, 'utf8')).toBe('ONE\nTWO\n');
+  await service('talk', 'echo hello there\n');
+  // The wire adds a line break to what was printed (OSCAR §7.7).
+  expect(ok(await server.sluice('call', 'talk')).stdout).toBe('hello there\n\n');
+  await service('picky', 'echo "not my type"; exit 3\n');
+  const failed = await server.sluice('call', 'picky');
+  expect(failed).toMatchObject({ code: 6, stdout: '' });
+  expect(failed.stderr).toContain('not my type');
+  expect((await server.sluice('call', 'nobody')).code).toBe(3);
+});
