@@ -27,7 +27,7 @@ export interface RouteDoc {
   /** Headers that mean something here; for the page only. */
   readonly headers?: TSchema;
   readonly requestBody?: RequestBody;
-  /** Answers that are no errors, by status. */
+  /** Answers by status: those that are no errors, and errors that are not as those of every route. */
   readonly response: Readonly<Record<number, Answer>>;
   /** Statuses of errors beside those that every route of its kind has. */
   readonly errors?: readonly number[];

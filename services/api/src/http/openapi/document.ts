@@ -150,7 +150,8 @@ function responsesOf(route: DocumentedRoute, components: Components): object {
   const errors = errorStatuses(route).map(
     (status) => [String(status), errorOf(route, status, components)] as const,
   );
-  return Object.fromEntries([...answers, ...errors]);
+  // What a route says itself of an error counts.
+  return Object.fromEntries([...errors, ...answers]);
 }
 
 function answerOf(answer: Answer, example: unknown, components: Components): object {

@@ -9,7 +9,7 @@ import { bodyOf } from '../body.ts';
 import type { HttpContext } from '../context.ts';
 import { callExample } from '../examples/services.ts';
 import { sendText } from '../replies.ts';
-import { anyBody, bytes, type RouteDoc } from '../route-doc.ts';
+import { anyBody, bytes, text, type RouteDoc } from '../route-doc.ts';
 import { addRoute } from '../route.ts';
 
 const Name = Type.Object({ name: Type.String() });
@@ -31,6 +31,10 @@ const run = {
       'X-Call-Id': Type.String(),
       'X-Duration-Seconds': Type.Number({ description: 'from the start of the call to its answer' }),
     }),
+    408: text('The script, or the body, took too long.'),
+    500: text(
+      'The script failed: `exit status N` and what it printed; empty where it is a bug of the server.',
+    ),
   },
   errors: [404, 429, 502],
   example: callExample,
