@@ -6,6 +6,7 @@ import { root, run } from './support/server.ts';
 test.each([
   [['standalone', '--runs', '4', '--submits', '300', '--finished', '0'], /ratio/],
   [['tracing', '--runs', '4', '--submits', '300'], /traces sampled 1 %[^\n]*\n {2}ratio to off/],
+  [['calls', '--calls', '8'], /p50, POST \/run, 8 wide/],
 ] as const)('npm run bench -- %s', async (args, line) => {
   const done = await run(process.execPath, [join(root, 'bench/main.ts'), ...args, '--repeat', '1']);
   expect(done.code, done.stdout + done.stderr).toBe(0);
