@@ -53,6 +53,8 @@ interface Helper {
 const wakeAfter = 3;
 /** So many, and it is killed: far more than a busy machine keeps it waiting. */
 const killAfter = 30;
+/** A reason of its own: making the default one for each script costs more than all the rest of starting it here. */
+const inUse = 'in use';
 /** Milliseconds that the helper has to end by itself. */
 const stopMs = 2000;
 
@@ -74,7 +76,7 @@ export function createScriptSpawner(deps: ScriptSpawnerDeps): ScriptSpawner {
 
   const letGoWhenIdle = (helper: Helper): void => {
     if (helper.scripts.size > 0 || state.helper !== helper) return;
-    state.idle?.abort();
+    state.idle?.abort(inUse);
     const idle = new AbortController();
     state.idle = idle;
     deps.clock.sleep(deps.idleMs ?? 10_000, idle.signal).then(
@@ -89,7 +91,7 @@ export function createScriptSpawner(deps: ScriptSpawnerDeps): ScriptSpawner {
 
   return {
     spawn: async (request) => {
-      state.idle?.abort();
+      state.idle?.abort(inUse);
       const helper = (state.helper ??= startHelper(deps, (ended) => {
         if (state.helper === ended) state.helper = undefined;
       }));

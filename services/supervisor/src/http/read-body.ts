@@ -35,5 +35,7 @@ export async function readBody(
   } finally {
     signal.removeEventListener('abort', stop);
     request.removeAllListeners('data');
+    // It closes after each call: making an error for nobody takes longer than all the rest here.
+    request.off('close', gone);
   }
 }

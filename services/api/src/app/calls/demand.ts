@@ -8,6 +8,9 @@ const everyMs = 3000;
 /** Repetitions for which a missed call is counted. */
 const missedTurns = 2;
 
+/** Less is said only after this: between two calls of one caller there is nothing to do for a moment. */
+const fallMs = 50;
+
 /** How much of a service's runners this process asks for. */
 export interface Demand {
   readonly waiting: number;
@@ -17,7 +20,7 @@ export interface Demand {
 /** Says `runners.demand`. */
 export interface DemandTeller {
   start(): void;
-  /** Something changed: it is said at the end of this turn of the event loop, once for all changes. */
+  /** Something changed: more is said at the end of this turn of the event loop, once for all changes; less a little later. */
   changed(service: ServiceId): void;
   /**
    * A call was answered that there is no runner and does not wait. It counts as waiting for some seconds:
@@ -28,7 +31,7 @@ export interface DemandTeller {
   stop(): Promise<void>;
 }
 
-interface Told extends ServiceId {
+interface Told extends ServiceId, Demand {
   /** Repetitions that still count a call that was missed. */
   missed: number;
 }
@@ -44,8 +47,14 @@ interface DemandDeps {
 export function createDemandTeller(deps: DemandDeps): DemandTeller {
   /** Services whose last word was not zero, by uid. */
   const told = new Map<string, Told>();
-  const changes = createChanges((service) => {
+  const changes = createChanges(deps.clock, (service, settled) => {
+    const before = told.get(service.uid) ?? nothing;
+    const { waiting, active } = deps.demandOf(service);
+    if (waiting === before.waiting && active === before.active && before.missed === 0) return true;
+    const more = waiting + active > before.waiting + before.active;
+    if (!more && !settled && before.missed === 0) return false;
     say(deps, told, service);
+    return true;
   });
   let periodic: { stop(): Promise<void> } | undefined;
   return {
@@ -59,8 +68,8 @@ export function createDemandTeller(deps: DemandDeps): DemandTeller {
     },
     changed: changes.note,
     missed: ({ name, uid }) => {
-      told.set(uid, { name, uid, missed: missedTurns });
-      changes.note({ name, uid });
+      told.set(uid, { ...nothing, name, uid, missed: missedTurns });
+      say(deps, told, { name, uid });
     },
     stop: async () => {
       changes.stop();
@@ -76,7 +85,7 @@ function say(deps: DemandDeps, told: Map<string, Told>, service: ServiceId): voi
   const { name, uid } = service;
   const missed = told.get(uid)?.missed ?? 0;
   if (waiting + active + missed === 0) told.delete(uid);
-  else told.set(uid, { name, uid, missed });
+  else told.set(uid, { name, uid, missed, waiting, active });
   hint(deps, service, { waiting: waiting + active === 0 && missed > 0 ? 1 : waiting, active });
 }
 
@@ -89,29 +98,45 @@ function hint(deps: DemandDeps, { name, uid }: ServiceId, { waiting, active }: D
   }
 }
 
-/** Gathers the services that changed in one turn of the event loop. */
-function createChanges(each: (service: ServiceId) => void): {
-  note(service: ServiceId): void;
-  stop(): void;
-} {
+const nothing = { waiting: 0, active: 0, missed: 0 };
+
+/**
+ * Gathers the services that changed in one turn of the event loop.
+ * @param each false: it is asked again a little later, then for good
+ */
+function createChanges(
+  clock: Clock,
+  each: (service: ServiceId, settled: boolean) => boolean,
+): { note(service: ServiceId): void; stop(): void } {
   const changed = new Map<string, ServiceId>();
+  const falling = new Set<string>();
+  const stopping = new AbortController();
   let planned = false;
-  let stopped = false;
+  const settle = async (service: ServiceId): Promise<void> => {
+    await clock.sleep(fallMs, stopping.signal);
+    falling.delete(service.uid);
+    each(service, true);
+  };
   const flush = (): void => {
     planned = false;
     const services = [...changed.values()];
     changed.clear();
-    if (!stopped) services.forEach(each);
+    if (stopping.signal.aborted) return;
+    for (const service of services) {
+      if (each(service, false) || falling.has(service.uid)) continue;
+      falling.add(service.uid);
+      settle(service).catch(() => undefined);
+    }
   };
   return {
     note: (service) => {
       changed.set(service.uid, service);
-      if (planned || stopped) return;
+      if (planned || stopping.signal.aborted) return;
       planned = true;
       setImmediate(flush);
     },
     stop: () => {
-      stopped = true;
+      stopping.abort();
     },
   };
 }
