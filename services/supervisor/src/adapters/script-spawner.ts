@@ -53,8 +53,6 @@ interface Helper {
 const wakeAfter = 3;
 /** So many, and it is killed: far more than a busy machine keeps it waiting. */
 const killAfter = 30;
-/** A reason of its own: making the default one for each script costs more than all the rest of starting it here. */
-const inUse = 'in use';
 /** Milliseconds that the helper has to end by itself. */
 const stopMs = 2000;
 
@@ -68,20 +66,33 @@ export interface ScriptSpawnerDeps {
 }
 
 export function createScriptSpawner(deps: ScriptSpawnerDeps): ScriptSpawner {
-  const state: { helper: Helper | undefined; nextId: number; idle: AbortController | undefined } = {
+  const state: {
+    helper: Helper | undefined;
+    nextId: number;
+    idle: AbortController | undefined;
+    idleSince: number;
+  } = {
     helper: undefined,
     nextId: 1,
     idle: undefined,
+    idleSince: 0,
   };
 
-  const letGoWhenIdle = (helper: Helper): void => {
-    if (helper.scripts.size > 0 || state.helper !== helper) return;
-    state.idle?.abort(inUse);
+  const idleMs = deps.idleMs ?? 10_000;
+
+  const watchIdle = (ms: number): void => {
     const idle = new AbortController();
     state.idle = idle;
-    deps.clock.sleep(deps.idleMs ?? 10_000, idle.signal).then(
+    deps.clock.sleep(ms, idle.signal).then(
       () => {
-        if (helper.scripts.size > 0 || state.helper !== helper) return;
+        state.idle = undefined;
+        const { helper } = state;
+        if (helper === undefined || helper.scripts.size > 0) return;
+        const left = state.idleSince + idleMs - deps.clock.monotonic();
+        if (left > 0) {
+          watchIdle(left);
+          return;
+        }
         state.helper = undefined;
         helper.child.stdin?.end();
       },
@@ -89,9 +100,15 @@ export function createScriptSpawner(deps: ScriptSpawnerDeps): ScriptSpawner {
     );
   };
 
+  const letGoWhenIdle = (helper: Helper): void => {
+    if (helper.scripts.size > 0 || state.helper !== helper) return;
+    state.idleSince = deps.clock.monotonic();
+    // One timer for all scripts that end while it runs: a timer for each costs more than all the rest of starting them here.
+    if (state.idle === undefined) watchIdle(idleMs);
+  };
+
   return {
     spawn: async (request) => {
-      state.idle?.abort(inUse);
       const helper = (state.helper ??= startHelper(deps, (ended) => {
         if (state.helper === ended) state.helper = undefined;
       }));

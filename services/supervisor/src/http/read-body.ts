@@ -23,9 +23,11 @@ export async function readBody(
     if (size <= limit) chunks.push(chunk);
     else reject(tooLarge());
   });
-  request.on('end', () =>
-    resolve(chunks.length === 1 ? (chunks[0] ?? Buffer.alloc(0)) : Buffer.concat(chunks)),
-  );
+  request.on('end', () => {
+    // It closes right after: an error for nobody would cost more than all the rest here.
+    request.off('close', gone);
+    resolve(chunks.length === 1 ? (chunks[0] ?? Buffer.alloc(0)) : Buffer.concat(chunks));
+  });
   request.on('error', gone);
   request.on('close', gone);
   signal.addEventListener('abort', stop, { once: true });
@@ -35,7 +37,5 @@ export async function readBody(
   } finally {
     signal.removeEventListener('abort', stop);
     request.removeAllListeners('data');
-    // It closes after each call: making an error for nobody takes longer than all the rest here.
-    request.off('close', gone);
   }
 }
