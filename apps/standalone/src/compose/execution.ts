@@ -151,8 +151,11 @@ async function openPlace(deps: ExecutionDeps): Promise<Place> {
     kind: 'process',
     choice: { port: 'executor', adapter: 'processes', chosenBy: 'DOCKER_HOST is not set' },
     scripts,
-    // A process is made for each call, and ended after it: there is nothing to keep.
-    scriptsFor: () => Promise.resolve({ scripts, close: () => Promise.resolve() }),
+    // A process is made for each call, and ended after it: what is kept is the helper that makes it.
+    scriptsFor: () => {
+      const release = scripts.keep();
+      return Promise.resolve({ scripts, close: async () => release() });
+    },
     baseEnv: pickBaseEnvironment(deps.env),
     refuse: () => [],
     close: async () => scripts.stop(),

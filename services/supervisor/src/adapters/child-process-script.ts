@@ -21,6 +21,8 @@ export interface ChildProcessScriptsOptions {
 }
 
 export interface ChildProcessScripts extends ScriptRunner {
+  /** For whoever is to be served at once (a warm runner): keeps the helper ready until what this returns was called. */
+  keep(): () => void;
   /** Kills what still runs and lets the helper go. */
   stop(): Promise<void>;
 }
@@ -50,7 +52,11 @@ export function createChildProcessScripts(options: ChildProcessScriptsOptions): 
     pipes: createOutputPipes(options.pipeDir),
     graceMs: options.graceMs ?? 5000,
   };
-  return { run: async (request) => run(shared, request), stop: async () => shared.spawner.stop() };
+  return {
+    run: async (request) => run(shared, request),
+    keep: () => shared.spawner.keep(),
+    stop: async () => shared.spawner.stop(),
+  };
 }
 
 async function run(shared: Shared, request: ScriptRequest): Promise<ScriptEnd> {

@@ -32,6 +32,8 @@ export interface SpawnedScript {
 export interface ScriptSpawner {
   /** @throws AppError `unavailable` when no process can be started now, `invalid_input` when this one can't be */
   spawn(request: SpawnRequest): Promise<SpawnedScript>;
+  /** Has the helper ready, and not let go while it is idle, until what this returns was called. */
+  keep(): () => void;
   /** Kills all that runs. */
   stop(): Promise<void>;
 }
@@ -65,18 +67,17 @@ export interface ScriptSpawnerDeps {
   readonly pingMs?: number | undefined;
 }
 
+interface SpawnerState {
+  helper: Helper | undefined;
+  nextId: number;
+  idle: AbortController | undefined;
+  idleSince: number;
+  /** How many want the helper ready: it is not let go. */
+  keepers: number;
+}
+
 export function createScriptSpawner(deps: ScriptSpawnerDeps): ScriptSpawner {
-  const state: {
-    helper: Helper | undefined;
-    nextId: number;
-    idle: AbortController | undefined;
-    idleSince: number;
-  } = {
-    helper: undefined,
-    nextId: 1,
-    idle: undefined,
-    idleSince: 0,
-  };
+  const state: SpawnerState = { helper: undefined, nextId: 1, idle: undefined, idleSince: 0, keepers: 0 };
 
   const idleMs = deps.idleMs ?? 10_000;
 
@@ -87,7 +88,7 @@ export function createScriptSpawner(deps: ScriptSpawnerDeps): ScriptSpawner {
       () => {
         state.idle = undefined;
         const { helper } = state;
-        if (helper === undefined || helper.scripts.size > 0) return;
+        if (helper === undefined || helper.scripts.size > 0 || state.keepers > 0) return;
         const left = state.idleSince + idleMs - deps.clock.monotonic();
         if (left > 0) {
           watchIdle(left);
@@ -101,17 +102,31 @@ export function createScriptSpawner(deps: ScriptSpawnerDeps): ScriptSpawner {
   };
 
   const letGoWhenIdle = (helper: Helper): void => {
-    if (helper.scripts.size > 0 || state.helper !== helper) return;
+    if (helper.scripts.size > 0 || state.keepers > 0 || state.helper !== helper) return;
     state.idleSince = deps.clock.monotonic();
     // One timer for all scripts that end while it runs: a timer for each costs more than all the rest of starting them here.
     if (state.idle === undefined) watchIdle(idleMs);
   };
 
+  const ready = (): Helper =>
+    (state.helper ??= startHelper(deps, (ended) => {
+      if (state.helper === ended) state.helper = undefined;
+    }));
+
   return {
+    keep: () => {
+      state.keepers += 1;
+      ready();
+      let kept = true;
+      return () => {
+        if (!kept) return;
+        kept = false;
+        state.keepers -= 1;
+        if (state.helper !== undefined) letGoWhenIdle(state.helper);
+      };
+    },
     spawn: async (request) => {
-      const helper = (state.helper ??= startHelper(deps, (ended) => {
-        if (state.helper === ended) state.helper = undefined;
-      }));
+      const helper = ready();
       const id = state.nextId;
       state.nextId += 1;
       return start(helper, id, request, letGoWhenIdle);

@@ -1,8 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { closeSync, constants, existsSync, openSync, rmSync } from 'node:fs';
+import { closeSync, constants, existsSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { systemClock } from '@sluice/shared/lifecycle';
+import { fakeClock } from '@sluice/shared/testing';
 import { createOutputPipes } from '../../src/adapters/output-pipes.ts';
 import {
   createScriptSpawner,
@@ -70,4 +72,25 @@ test('pipes are made again in a folder that was removed', async () => {
     closeSync(pipe.readFd);
     closeSync(pipe.writeFd);
   }
+});
+
+test('the helper stays while somebody keeps it, however long nothing runs', async () => {
+  const clock = fakeClock();
+  spawner = createScriptSpawner({ clock });
+  const helperOf = async (name: string): Promise<string> => {
+    const { ended } = await spawner.spawn(sh(`echo $PPID > ${name}`));
+    await ended;
+    clock.advance(60_000);
+    await setImmediate();
+    return readFileSync(join(dir, name), 'utf8');
+  };
+  const releases = [spawner.keep(), spawner.keep()];
+  const first = await helperOf('first');
+  expect(await helperOf('second')).toBe(first);
+  releases[0]?.();
+  releases[0]?.();
+  expect(await helperOf('third')).toBe(first);
+  releases[1]?.();
+  expect(await helperOf('fourth')).toBe(first);
+  expect(await helperOf('fifth')).not.toBe(first);
 });
