@@ -4,7 +4,8 @@ import { Readable } from 'node:stream';
 import type { ObjectBody, ObjectHead, ObjectInfo } from '../stores/index.ts';
 import { fileBody } from './folder-body.ts';
 import { noObject, objectName, preconditionFailed, readError, unlessCode } from './folder-errors.ts';
-import { defaultContentType, infoOf } from './folder-identity.ts';
+import { defaultContentType } from './default-content-type.ts';
+import { infoOf } from './folder-identity.ts';
 import { objectPlace, openForReading, type ObjectPlace } from './folder-place.ts';
 import type { FolderParts } from './folder-remove.ts';
 

@@ -5,7 +5,8 @@ import { AppError, systemCode } from '../errors/index.ts';
 import { checkObjectHeaders, type ObjectHead, type PutOptions } from '../stores/index.ts';
 import type { Directories, Directory } from './folder-directory.ts';
 import { noObject, objectName, preconditionFailed, unlessCode, writeError } from './folder-errors.ts';
-import { defaultContentType, identityOf, infoOf } from './folder-identity.ts';
+import { defaultContentType } from './default-content-type.ts';
+import { identityOf, infoOf } from './folder-identity.ts';
 import type { ObjectIndex } from './folder-index.ts';
 import type { KeyLocks } from './folder-limits.ts';
 import {

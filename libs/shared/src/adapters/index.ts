@@ -14,3 +14,5 @@ export { createFolderRunLogs, type FolderRunLogsDeps } from './folder-run-logs.t
 export { createPresigner, type PresignGrant, type Presigner, type SignedRequest } from './presign.ts';
 export { stripLogTimes } from './folder-log-lines.ts';
 export type { ObjectIndex, ObjectRecord, ObjectStateRef } from './folder-index.ts';
+export { createS3ObjectStore, type S3ObjectStore, type S3ObjectStoreDeps } from './s3-object-store.ts';
+export type { S3Connection } from './s3-client.ts';

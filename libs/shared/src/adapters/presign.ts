@@ -94,7 +94,7 @@ export function createPresigner(deps: { key: Secret; baseUrl: () => string; cloc
     createHmac('sha256', deps.key.reveal()).update(canonical(claims)).digest();
   return {
     sign: (request) => {
-      checkRequest(request);
+      checkPresignRequest(request);
       const claims = claimsOf(request, deps.clock.now());
       const query = queryOf(claims);
       query.append(parameters.signature, signatureOf(claims).toString('hex'));
@@ -139,7 +139,7 @@ function claimsOf(request: PresignRequest, now: number): Claims {
 }
 
 /** Headers by the names they were given. A download's content type is a parameter, not a header. */
-function requiredHeaders(request: PresignRequest): Readonly<Record<string, string>> {
+export function requiredHeaders(request: PresignRequest): Readonly<Record<string, string>> {
   if (request.operation === 'download') return {};
   return request.contentType === undefined
     ? { ...request.headers }
@@ -154,7 +154,7 @@ function queryOf(claims: Claims): URLSearchParams {
   return query;
 }
 
-function checkRequest(request: PresignRequest): void {
+export function checkPresignRequest(request: PresignRequest): void {
   checkBucketName(request.bucket);
   checkObjectKey(request.key);
   const seconds = request.expiresInSeconds;

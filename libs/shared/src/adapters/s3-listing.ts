@@ -1,0 +1,142 @@
+import { AppError } from '../errors/index.ts';
+import { compareKeys, isObjectKey, type ObjectInfo, type ObjectStore } from '../stores/index.ts';
+import { bucketExists } from './s3-buckets.ts';
+import { call } from './s3-call.ts';
+import type { S3Client } from './s3-client.ts';
+import { s3Identity } from './s3-identity.ts';
+import { checkStoreBucket } from './s3-names.ts';
+
+/** Most objects that a server gives in one answer. */
+const pageSize = 1000;
+
+export interface Listed {
+  readonly objects: readonly ObjectInfo[];
+  /** All keys of the answer, folder markers and keys that Sluice cannot name included. */
+  readonly keys: readonly string[];
+  /** Present while there is more. */
+  readonly marker?: string;
+}
+
+/** One answer of the server, as it came. */
+export async function listOnce(
+  s3: S3Client,
+  bucket: string,
+  query: { prefix: string; after: string; limit: number },
+): Promise<Listed> {
+  // The older form of listing: the package reads numbers out of the newer one's keys, so that `007` becomes `7`.
+  const answer = await call(`list the bucket ${bucket}`, () =>
+    s3.client.listObjectsQuery(bucket, query.prefix, query.after, {
+      Delimiter: '',
+      MaxKeys: query.limit,
+      IncludeVersion: false,
+    }),
+  );
+  const keys: string[] = [];
+  const objects: ObjectInfo[] = [];
+  for (const { name, lastModified, etag, size } of answer.objects) {
+    if (name === undefined) continue;
+    keys.push(name);
+    // A marker of a folder, and what other clients named as no file can be named.
+    if (name.endsWith('/') || !isObjectKey(name)) continue;
+    objects.push(infoOf({ bucket, key: name, size: size ?? 0, etag: etag ?? '', at: lastModified }));
+  }
+  const last = keys.at(-1);
+  return String(answer.isTruncated) === 'true' && last !== undefined
+    ? { objects, keys, marker: last }
+    : { objects, keys };
+}
+
+function infoOf(found: {
+  readonly bucket: string;
+  readonly key: string;
+  readonly size: number;
+  readonly etag: string;
+  readonly at: Date | undefined;
+}): ObjectInfo {
+  const { bucket, key, size, etag } = found;
+  const lastModified = found.at?.getTime() ?? 0;
+  return {
+    bucket,
+    key,
+    size,
+    etag,
+    identity: s3Identity({ etag, lastModifiedMs: BigInt(lastModified) }),
+    lastModified,
+    changedAt: lastModified,
+  };
+}
+
+/** The state of one object as listings give it, which is the only place where its time is exact. */
+export async function listOne(s3: S3Client, bucket: string, key: string): Promise<ObjectInfo | undefined> {
+  // A folder marker is not among the objects, but has to be found here.
+  const answer = await call(`list the object ${key}`, () =>
+    s3.client.listObjectsQuery(bucket, key, '', { Delimiter: '', MaxKeys: 1, IncludeVersion: false }),
+  );
+  const [first] = answer.objects;
+  if (first?.name !== key) return undefined;
+  return infoOf({ bucket, key, size: first.size ?? 0, etag: first.etag ?? '', at: first.lastModified });
+}
+
+export function createS3Listing(s3: S3Client): Pick<ObjectStore, 'list' | 'usage'> {
+  return {
+    list: async (bucket, { prefix, after, limit }) => {
+      checkStoreBucket(bucket);
+      if (!Number.isInteger(limit) || limit < 1 || limit > 1000) {
+        throw new AppError('invalid_input', 'The limit must be a whole number from 1 to 1000.', {
+          field: 'limit',
+        });
+      }
+      const from = startOf(prefix, after ?? '');
+      if (from !== undefined) return listPage(s3, bucket, { prefix, after: from, limit });
+      if (await bucketExists(s3, bucket)) return { objects: [] };
+      throw new AppError('not_found', `The bucket ${bucket} does not exist.`);
+    },
+    usage: async (bucket, limit) => {
+      checkStoreBucket(bucket);
+      let bytes = 0;
+      let objects = 0;
+      let after: string | undefined = '';
+      while (after !== undefined) {
+        const page: Listed = await listOnce(s3, bucket, { prefix: '', after, limit: pageSize });
+        for (const object of page.objects) {
+          if (objects === limit) return { bytes, objects, complete: false };
+          objects += 1;
+          bytes += object.size;
+        }
+        after = page.marker;
+      }
+      return { bytes, objects, complete: true };
+    },
+  };
+}
+
+/**
+ * Where a listing begins: undefined where nothing can be found. The server refuses a marker outside of the prefix, and a prefix that no
+ * key can have.
+ */
+function startOf(prefix: string, after: string): string | undefined {
+  const whole = prefix.slice(0, prefix.lastIndexOf('/') + 1);
+  if (whole !== '' && !isObjectKey(whole)) return undefined;
+  if (after === '' || after.startsWith(prefix)) return after;
+  return compareKeys(after, prefix) < 0 ? '' : undefined;
+}
+
+/** A page without markers: as many answers as it takes to fill it, and one object more to know whether it is the last. */
+async function listPage(
+  s3: S3Client,
+  bucket: string,
+  query: { prefix: string; after: string; limit: number },
+): Promise<Awaited<ReturnType<ObjectStore['list']>>> {
+  const objects: ObjectInfo[] = [];
+  let after: string | undefined = query.after;
+  while (after !== undefined && objects.length <= query.limit) {
+    const more = Math.min(pageSize, query.limit + 1 - objects.length);
+    const page: Listed = await listOnce(s3, bucket, { prefix: query.prefix, after, limit: more });
+    objects.push(...page.objects);
+    after = page.marker;
+  }
+  if (objects.length <= query.limit) return { objects };
+  const shown = objects.slice(0, query.limit);
+  const next = shown.at(-1)?.key;
+  return next === undefined ? { objects: shown } : { objects: shown, next };
+}

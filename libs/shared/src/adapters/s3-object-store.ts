@@ -1,0 +1,105 @@
+import { presignSignatureV4 } from 'minio/dist/esm/signing.mjs';
+import { AppError, isAppError } from '../errors/index.ts';
+import type { Clock } from '../lifecycle/index.ts';
+import { encodeObjectKey, SYSTEM_BUCKET, type ObjectStore, type PresignRequest } from '../stores/index.ts';
+import { checkPresignRequest, requiredHeaders } from './presign.ts';
+import { bucketExists, createS3Buckets } from './s3-buckets.ts';
+import { call } from './s3-call.ts';
+import { createS3Client, type S3Connection } from './s3-client.ts';
+import { fromS3Error } from './s3-errors.ts';
+import { createS3Readers } from './s3-get.ts';
+import { createS3Listing, listOne } from './s3-listing.ts';
+import { checkPlace } from './s3-names.ts';
+import { putS3Object } from './s3-put.ts';
+
+export interface S3ObjectStoreDeps {
+  readonly connection: S3Connection;
+  /** What presigned URLs begin with, where clients reach the server by another address. @default the connection's */
+  readonly publicEndpoint?: URL;
+  readonly clock: Clock;
+}
+
+export interface S3ObjectStore extends ObjectStore {
+  /** Lets the connections go. */
+  close(): Promise<void>;
+}
+
+/** Written over to read the server's clock. */
+const clockKey = 'clock';
+
+/** Objects on an S3 server. Needs no rule, policy or setting of the server's; what others set there stays as it is. */
+export function createS3ObjectStore(deps: S3ObjectStoreDeps): S3ObjectStore {
+  const s3 = createS3Client(deps.connection);
+  const buckets = createS3Buckets(s3);
+  const put: ObjectStore['put'] = async (bucket, key, body, options = {}) =>
+    putS3Object(s3, { bucket, key }, body, options);
+  return {
+    ...buckets,
+    ...createS3Readers(s3),
+    ...createS3Listing(s3),
+    put,
+    remove: async (bucket, key) => {
+      checkPlace(bucket, key);
+      await call(`remove the object ${key}`, async () => s3.client.removeObject(bucket, key));
+    },
+    presign: async (request) => {
+      checkPresignRequest(request);
+      if (!(await bucketExists(s3, request.bucket))) {
+        throw new AppError('not_found', `The bucket ${request.bucket} does not exist.`);
+      }
+      return presign(deps, request);
+    },
+    now: async () => {
+      // The `Date` header has whole seconds: what was written in the same second would count as older.
+      await put(SYSTEM_BUCKET, clockKey, Buffer.from('x')).catch(async (error: unknown) => {
+        if (!isAppError(error, 'not_found')) throw error;
+        await buckets.createBucket(SYSTEM_BUCKET, {});
+        await put(SYSTEM_BUCKET, clockKey, Buffer.from('x'));
+      });
+      const state = await listOne(s3, SYSTEM_BUCKET, clockKey);
+      if (state === undefined)
+        throw new AppError('unavailable', 'The clock of the S3 server cannot be read.');
+      return state.lastModified;
+    },
+    check: async () => {
+      try {
+        await s3.client.bucketExists(SYSTEM_BUCKET);
+      } catch (error) {
+        throw fromS3Error(error, 'reach the S3 server');
+      }
+    },
+    close: async () => {
+      s3.close();
+    },
+  };
+}
+
+async function presign(
+  { connection, publicEndpoint, clock }: S3ObjectStoreDeps,
+  request: PresignRequest,
+): ReturnType<ObjectStore['presign']> {
+  const at = new Date(clock.now());
+  const upload = request.operation === 'upload';
+  const headers = requiredHeaders(request);
+  const { protocol, host } = publicEndpoint ?? connection.endpoint;
+  const type = upload || request.contentType === undefined ? '' : encodeURIComponent(request.contentType);
+  const query = type === '' ? '' : `?response-content-type=${type}`;
+  const signed = Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]);
+  const method = upload ? 'PUT' : 'GET';
+  const url = presignSignatureV4(
+    {
+      method,
+      protocol,
+      path: `/${request.bucket}/${encodeObjectKey(request.key)}${query}`,
+      headers: { ...Object.fromEntries(signed), host },
+    } as unknown as Parameters<typeof presignSignatureV4>[0],
+    connection.accessKey,
+    connection.secretKey.reveal(),
+    undefined,
+    connection.region,
+    at,
+    request.expiresInSeconds,
+  );
+  // The package leaves the content type out of what is signed: the server takes any, so that it is a request, not a rule.
+  return { method, url, expiresAt: at.getTime() + request.expiresInSeconds * 1000, headers };
+}
