@@ -16,3 +16,4 @@ export { stripLogTimes } from './folder-log-lines.ts';
 export type { ObjectIndex, ObjectRecord, ObjectStateRef } from './folder-index.ts';
 export { createS3ObjectStore, type S3ObjectStore, type S3ObjectStoreDeps } from './s3-object-store.ts';
 export type { S3Connection } from './s3-client.ts';
+export type { S3Listen, S3ListenHandlers } from './s3-listen.ts';

@@ -5,7 +5,7 @@ import type { ObjectHead, ObjectInfo, ObjectStore } from '../stores/index.ts';
 import { call, drain } from './s3-call.ts';
 import type { S3Client } from './s3-client.ts';
 import { fromS3Error, s3Code } from './s3-errors.ts';
-import { s3Identity } from './s3-identity.ts';
+import { s3Identity } from '../contracts/index.ts';
 import { listOne } from './s3-listing.ts';
 import { checkPlace } from './s3-names.ts';
 

@@ -3,7 +3,7 @@ import { compareKeys, isObjectKey, type ObjectInfo, type ObjectStore } from '../
 import { bucketExists } from './s3-buckets.ts';
 import { call } from './s3-call.ts';
 import type { S3Client } from './s3-client.ts';
-import { s3Identity } from './s3-identity.ts';
+import { s3Identity } from '../contracts/index.ts';
 import { checkStoreBucket } from './s3-names.ts';
 
 /** Most objects that a server gives in one answer. */

@@ -8,6 +8,7 @@ import { call } from './s3-call.ts';
 import { createS3Client, type S3Connection } from './s3-client.ts';
 import { fromS3Error } from './s3-errors.ts';
 import { createS3Readers } from './s3-get.ts';
+import { createS3Listen, type S3Listen } from './s3-listen.ts';
 import { createS3Listing, listOne } from './s3-listing.ts';
 import { checkPlace } from './s3-names.ts';
 import { putS3Object } from './s3-put.ts';
@@ -20,6 +21,7 @@ export interface S3ObjectStoreDeps {
 }
 
 export interface S3ObjectStore extends ObjectStore {
+  readonly listen: S3Listen;
   /** Lets the connections go. */
   close(): Promise<void>;
 }
@@ -37,6 +39,7 @@ export function createS3ObjectStore(deps: S3ObjectStoreDeps): S3ObjectStore {
     ...buckets,
     ...createS3Readers(s3),
     ...createS3Listing(s3),
+    listen: createS3Listen(s3),
     put,
     remove: async (bucket, key) => {
       checkPlace(bucket, key);

@@ -6,7 +6,7 @@ import { drain } from './s3-call.ts';
 import type { S3Client } from './s3-client.ts';
 import { defaultContentType } from './default-content-type.ts';
 import { fromS3Error } from './s3-errors.ts';
-import { s3Identity } from './s3-identity.ts';
+import { s3Identity } from '../contracts/index.ts';
 import { listOne } from './s3-listing.ts';
 import { multipartUpload, wrongSize } from './s3-multipart.ts';
 import { checkPlace } from './s3-names.ts';

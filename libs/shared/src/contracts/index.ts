@@ -8,5 +8,6 @@ export * from './quantity.ts';
 export * from './run-messages.ts';
 export * from './run.ts';
 export * from './runner.ts';
+export * from './s3-identity.ts';
 export * from './service.ts';
 export * from './subject.ts';

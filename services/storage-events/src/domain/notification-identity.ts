@@ -1,15 +1,7 @@
+import { s3Identity } from '@sluice/shared/contracts';
 import type { NotificationRecord } from './parse-notification.ts';
 
 const hex = /^[0-9a-f]{1,32}$/i;
-
-/**
- * The identity of an S3 object in one state: what an event and a listing of that state both give, so that both lead to the
- * same run. Its version where the bucket keeps versions, else etag and time of writing in milliseconds.
- * @param lastModifiedMs as a listing has it; HEAD gives whole seconds only
- */
-export function s3Identity(object: { versionId?: string; etag: string; lastModifiedMs: bigint }): string {
-  return object.versionId === undefined ? `${object.etag}-${object.lastModifiedMs}` : `v-${object.versionId}`;
-}
 
 /**
  * The identity of the object that a notification tells of, or undefined where the notification does not hold it and the
@@ -18,8 +10,7 @@ export function s3Identity(object: { versionId?: string; etag: string; lastModif
  * servers only give an order.
  */
 export function notificationIdentity(record: NotificationRecord): string | undefined {
-  const { versionId, etag, sequencer } = record;
-  if (versionId !== undefined) return s3Identity({ versionId, etag: etag ?? '', lastModifiedMs: 0n });
+  const { etag, sequencer } = record;
   if (record.server !== 'minio' || etag === undefined || sequencer === undefined || !hex.test(sequencer)) {
     return undefined;
   }
