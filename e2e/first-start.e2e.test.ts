@@ -83,10 +83,10 @@ describe('is refused with a sentence', () => {
       SLUICE_DATA: data,
       OSCAR_SERVICE_PORT: 'eighty',
       SLUICE_MAX_RUNS: '0',
-      MINIO_ENDPOINT: 'http://127.0.0.1:9000',
+      NATS_URL: 'nats://127.0.0.1:4222',
     });
     expect(refused.code).toBe(1);
-    for (const name of ['OSCAR_SERVICE_PORT', 'SLUICE_MAX_RUNS', 'MINIO_ENDPOINT'])
+    for (const name of ['OSCAR_SERVICE_PORT', 'SLUICE_MAX_RUNS', 'NATS_URL'])
       expect(refused.stderr).toContain(name);
   });
 

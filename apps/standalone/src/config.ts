@@ -67,6 +67,14 @@ export const standaloneVariables = {
     why: 'Folder of the config.json with the logins for registries that `docker login` stored; the default is ~/.docker.',
     fallback: undefined,
   }),
+  MINIO_PUBLIC_ENDPOINT: text({
+    why: 'Address of the S3 server for clients (/system/config, presigned URLs), where they reach it by another one than this server does.',
+    fallback: '',
+  }),
+  MINIO_CA: text({
+    why: 'Certificates (PEM) that are trusted for the S3 server beside the well-known ones.',
+    fallback: '',
+  }),
   SLUICE_SHELL: text({ why: 'The program that runs scripts: a POSIX shell.', fallback: '/bin/sh' }),
 };
 
@@ -74,5 +82,4 @@ export const standaloneVariables = {
 export const unsupportedVariables: Readonly<Record<string, string>> = {
   NATS_URL: 'the bus is the database in the data folder',
   REDIS_URL: 'the run ledger is the database in the data folder',
-  MINIO_ENDPOINT: 'buckets are folders in the data folder',
 };

@@ -1,7 +1,8 @@
 /** What a person sees when the server is up. */
 export interface FirstScreen {
   readonly url: string;
-  readonly bucketsPath: string;
+  /** Where they are, in words. */
+  readonly buckets: string;
   readonly username: string;
   /** Only at the start that made it. */
   readonly newPassword: string | undefined;
@@ -25,7 +26,7 @@ export function firstScreen(screen: FirstScreen): string {
   return [
     `Sluice is ready at ${screen.url}`,
     '',
-    `  buckets    ${screen.bucketsPath}`,
+    `  buckets    ${screen.buckets}`,
     `  user       ${screen.username}`,
     `  password   ${password}`,
     '',

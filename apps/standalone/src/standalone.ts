@@ -36,6 +36,8 @@ export interface Standalone {
   slots(): number;
   services(): Promise<number>;
   readonly adapters: readonly AdapterChoice[];
+  /** Folder of the buckets where they are folders. */
+  readonly bucketsPath: string | undefined;
   readonly steps: readonly ShutdownStep[];
   readonly metrics: Registry;
   /** Frees what was opened, after a start that failed. */
@@ -72,6 +74,7 @@ export async function createStandalone(deps: StandaloneDeps): Promise<Standalone
   return {
     adapters: choices,
     metrics,
+    bucketsPath: objects.bucketsPath,
     start: async (adminPassword) => {
       state.components = composeComponents({
         config,

@@ -38,7 +38,7 @@ export async function startStandalone(options: StartOptions): Promise<Running> {
     options.print(
       firstScreen({
         url: server.url(),
-        bucketsPath: folder.buckets,
+        buckets: server.bucketsPath ?? `on the S3 server at ${config.MINIO_ENDPOINT}`,
         username: config.OSCAR_USERNAME,
         newPassword,
         passwordFile: config.OSCAR_PASSWORD === undefined ? folder.passwordFile : 'OSCAR_PASSWORD',

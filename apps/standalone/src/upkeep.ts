@@ -1,33 +1,33 @@
-import type { FolderObjectStore } from '@sluice/shared/adapters';
 import { createPeriodic, type Clock } from '@sluice/shared/lifecycle';
-import { SYSTEM_BUCKET } from '@sluice/shared/stores';
+import { SYSTEM_BUCKET, type ObjectStore } from '@sluice/shared/stores';
 import type { Logger } from '@sluice/shared/telemetry';
 
 const dayMs = 86_400_000;
 
 /**
- * Daily work on the folder store: records of object states that are gone, and large events that nobody can need any more.
+ * Daily work on the objects: records of object states that are gone, and large events that nobody can need any more.
  * An event is put again whenever a call carries it, so that its age says how long it has not been used; it is kept three times as long as records of
  * runs, and 90 days at least, which leaves room for long queues.
  * @param recordsMs milliseconds that records of finished runs are kept
  */
 export function createUpkeep(deps: {
-  objects: FolderObjectStore;
+  /** A store that keeps records of its own beside the objects removes those of states that are gone. */
+  objects: ObjectStore & { pruneRecords?(): Promise<number> };
   recordsMs: number;
   clock: Clock;
   log: Logger;
 }): { stop(): Promise<void> } {
   const { objects, clock, log } = deps;
   return createPeriodic({ name: 'upkeep', everyMs: dayMs, clock, log }, async () => {
-    const records = await objects.pruneRecords();
+    const records = (await objects.pruneRecords?.()) ?? 0;
     const events = await removeOldEvents(objects, clock.now() - Math.max(90 * dayMs, 3 * deps.recordsMs));
-    log.info({ records, events }, 'upkeep of the folder store done');
+    log.info({ records, events }, 'upkeep of the objects done');
   });
 }
 
 /** @returns how many were removed */
 export async function removeOldEvents(
-  objects: Pick<FolderObjectStore, 'list' | 'remove'>,
+  objects: Pick<ObjectStore, 'list' | 'remove'>,
   before: number,
 ): Promise<number> {
   let removed = 0;

@@ -11,6 +11,7 @@ import { tracingVariables } from '@sluice/shared/telemetry';
 import { storageEventsVariables } from '@sluice/storage-events';
 import { runnerVariables } from '@sluice/supervisor';
 import { standaloneVariables, unsupportedVariables } from './config.ts';
+import { s3Faults } from './s3-settings.ts';
 
 /** All variables that the standalone server reads; `docs/operation.md` lists them and a test compares. */
 export const variables = {
@@ -35,6 +36,7 @@ export function readVariables(
   });
   try {
     const config = loadConfig(variables, env, readFile);
+    refused.push(...s3Faults(config));
     if (refused.length > 0) throw new ConfigError(refused);
     return config;
   } catch (error) {

@@ -85,15 +85,21 @@ export const apiVariables = {
   OSCAR_NAMESPACE: text({ why: 'reported by /system/config', fallback: '' }),
   OSCAR_SERVICES_NAMESPACE: text({ why: 'namespace that services report', fallback: 'oscar-svc' }),
   OSCAR_CONTROLLER_SERVICE_ACCOUNT: text({ why: 'reported by /system/config', fallback: '' }),
-  MINIO_ENDPOINT: text({ why: 'address of the S3 server, for clients that use it directly', fallback: '' }),
-  MINIO_REGION: text({ why: 'region of the S3 server', fallback: '' }),
+  MINIO_ENDPOINT: text({
+    why: 'address of the S3 server that keeps buckets and objects; without it buckets are folders of the data folder',
+    fallback: '',
+  }),
+  MINIO_REGION: text({ why: 'region of the S3 server', fallback: 'us-east-1' }),
   MINIO_TLS_VERIFY: boolean({
-    why: 'whether clients should check the S3 server’s certificate',
+    why: 'whether the S3 server’s certificate is checked',
     fallback: true,
   }),
-  MINIO_ACCESS_KEY: text({ why: 'key that /system/config gives to the administrator', fallback: '' }),
+  MINIO_ACCESS_KEY: text({
+    why: 'key for the S3 server, which /system/config gives to the administrator',
+    fallback: '',
+  }),
   MINIO_SECRET_KEY: secret({
-    why: 'secret key that /system/config gives to the administrator',
+    why: 'secret key for the S3 server, which /system/config gives to the administrator',
     fallback: undefined,
   }),
   ...corsVariables,
@@ -195,7 +201,8 @@ export function apiConfig(values: ConfigOf<typeof apiVariables>, facts: ApiFacts
     minio: {
       endpoint: values.MINIO_ENDPOINT,
       verify: values.MINIO_TLS_VERIFY,
-      region: values.MINIO_REGION,
+      // What is absent is reported as absent.
+      region: values.MINIO_ENDPOINT === '' ? '' : values.MINIO_REGION,
       accessKey: values.MINIO_ACCESS_KEY,
       secretKey: values.MINIO_SECRET_KEY,
     },

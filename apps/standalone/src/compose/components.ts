@@ -117,7 +117,11 @@ function composeApi(deps: ComponentsDeps, slots: () => number): Api {
   const { config, stores, objects, execution, choices, clock, log, metrics, tracer } = deps;
   const { bus, ledger, definitions, logs, settings } = stores;
   return createApi({
-    config: apiConfig(config, { adminPassword: deps.adminPassword, version, arch: process.arch }),
+    config: apiConfig(withPublicS3(config), {
+      adminPassword: deps.adminPassword,
+      version,
+      arch: process.arch,
+    }),
     bus,
     ledger,
     definitions,
@@ -143,4 +147,10 @@ function composeApi(deps: ComponentsDeps, slots: () => number): Api {
       ...(objects.bucketsPath === undefined ? {} : { bucketsPath: objects.bucketsPath }),
     }),
   });
+}
+
+/** Clients are told the address by which they reach the S3 server. */
+function withPublicS3(config: StandaloneConfig): StandaloneConfig {
+  const { MINIO_PUBLIC_ENDPOINT: outside } = config;
+  return outside === '' ? config : { ...config, MINIO_ENDPOINT: outside };
 }

@@ -1,5 +1,8 @@
 import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
 import { AppError } from '../errors/index.ts';
+import { SYSTEM_BUCKET } from '../stores/index.ts';
+import { drain } from './s3-call.ts';
 import type { S3Client } from './s3-client.ts';
 import { fromS3Error, s3Code } from './s3-errors.ts';
 
@@ -13,59 +16,101 @@ export interface S3ListenHandlers {
 }
 
 /**
- * Tells of objects written to a bucket while the stream stands (MinIO's `listenBucketNotification`, which sets no rule on the bucket and needs none). Resolves when
- * it is ended from here or there.
- * @throws AppError `unsupported` where the server has no such stream, `not_found` without the bucket, `unavailable`
+ * Tells of objects written to any bucket while the stream stands (MinIO's `listenNotification`, which sets no rule on a bucket and needs none).
+ * Resolves when it is ended from here or there.
+ * @throws AppError `unsupported` where the server has no such stream, `unavailable`
  */
-export type S3Listen = (bucket: string, handlers: S3ListenHandlers) => Promise<void>;
+export type S3Listen = (handlers: S3ListenHandlers) => Promise<void>;
 
 /** Answers of servers that do not know the request. */
 const unknownCodes: ReadonlySet<string> = new Set(['MethodNotAllowed', 'NotImplemented', 'InvalidArgument']);
 /** Longest line that is read. An event has some 2 KiB, its key at most three times 1 KiB. */
 const maxLine = 1024 * 1024;
+/** Sorted and encoded as it is signed. The server says every second that the stream stands. */
+const query = 'events=s3%3AObjectAccessed%3AHead&events=s3%3AObjectCreated%3A%2A&ping=1';
+const accessed = '"eventName":"s3:ObjectAccessed';
+
+/**
+ * MinIO of 2025 and 2026 does not flush its stream: events lie in the server's buffers (2 and 4 KiB) until others push them out. A server whose answer has not begun
+ * after this is such a one, and gets nudged.
+ */
+const promptMs = 1500;
+/** An event is at most so late at such a server. */
+const nudgeMs = 250;
+/** Comes back in the event of the request that carries it, and fills the buffers. */
+const filler = `Sluice ${'.'.repeat(6000)}`;
 
 /** The package's own poller ends for good at the first broken connection; this tells its caller, who begins again. */
-export function createS3Listen(s3: S3Client): S3Listen {
-  return async (bucket, { onOpen, onNotification, signal }) => {
-    if (signal.aborted) return;
-    const what = `listen to the bucket ${bucket}`;
+export function createS3Listen(s3: S3Client, nudgeKey: string): S3Listen {
+  // Remembered: the next connection need not wait to find out.
+  const server = { holdsBack: false };
+  return async ({ onOpen, onNotification, signal }) => {
+    const ended = new AbortController();
+    const stop = (): void => {
+      ended.abort();
+    };
+    signal.addEventListener('abort', stop, { once: true });
+    const opened = { yes: false };
+    const nudging = nudge(s3, nudgeKey, server, opened, ended.signal);
+    try {
+      if (signal.aborted) return;
+      const answer = await s3.client.makeRequestAsync({ method: 'GET', query }, '', [200], s3.region);
+      opened.yes = true;
+      ended.signal.addEventListener('abort', () => answer.destroy(), { once: true });
+      if (signal.aborted) return;
+      onOpen();
+      for await (const line of createInterface({ input: answer, crlfDelay: Number.POSITIVE_INFINITY })) {
+        if (line.trim() === '' || line.includes(accessed)) continue;
+        if (line.length > maxLine)
+          throw new AppError('unavailable', 'The S3 server sent a line without end.');
+        const body: unknown = JSON.parse(line);
+        if (hasRecords(body)) onNotification(body);
+      }
+    } catch (error) {
+      if (!signal.aborted) throw listenError(error);
+    } finally {
+      signal.removeEventListener('abort', stop);
+      ended.abort();
+      await nudging;
+    }
+  };
+}
+
+/** The server's word that nothing happened has none. */
+function hasRecords(body: unknown): boolean {
+  return typeof body === 'object' && body !== null && 'Records' in body && Array.isArray(body.Records);
+}
+
+async function nudge(
+  s3: S3Client,
+  key: string,
+  server: { holdsBack: boolean },
+  opened: { readonly yes: boolean },
+  signal: AbortSignal,
+): Promise<void> {
+  const pause = async (ms: number): Promise<boolean> =>
+    delay(ms, true, { signal, ref: false }).catch(() => false);
+  if (!server.holdsBack) {
+    if (!(await pause(promptMs)) || opened.yes) return;
+    server.holdsBack = true;
+  }
+  do {
     try {
       const answer = await s3.client.makeRequestAsync(
-        {
-          method: 'GET',
-          bucketName: bucket,
-          query: `events=${encodeURIComponent('s3:ObjectCreated:*')}&ping=1`,
-        },
+        { method: 'HEAD', bucketName: SYSTEM_BUCKET, objectName: key, headers: { 'user-agent': filler } },
         '',
         [200],
         s3.region,
       );
-      const stop = (): void => {
-        answer.destroy();
-      };
-      signal.addEventListener('abort', stop, { once: true });
-      try {
-        if (signal.aborted) return;
-        onOpen();
-        const lines = createInterface({ input: answer, crlfDelay: Number.POSITIVE_INFINITY });
-        for await (const line of lines) {
-          if (line.trim() === '') continue;
-          if (line.length > maxLine)
-            throw new AppError('unavailable', 'The S3 server sent a line without end.');
-          onNotification(JSON.parse(line));
-        }
-      } finally {
-        signal.removeEventListener('abort', stop);
-        answer.destroy();
-      }
-    } catch (error) {
-      if (signal.aborted) return;
-      if (unknownCodes.has(s3Code(error) ?? '')) {
-        throw new AppError('unsupported', `Cannot ${what}: the S3 server tells nobody of new objects.`, {
-          cause: error,
-        });
-      }
-      throw fromS3Error(error, what);
+      await drain(answer);
+    } catch {
+      // The stream breaks, too, where the server is away, and its caller is told.
     }
-  };
+  } while (await pause(nudgeMs));
+}
+
+function listenError(error: unknown): AppError {
+  const what = 'listen to the S3 server';
+  if (!unknownCodes.has(s3Code(error) ?? '')) return fromS3Error(error, what);
+  return new AppError('unsupported', `Cannot ${what}: it tells nobody of new objects.`, { cause: error });
 }

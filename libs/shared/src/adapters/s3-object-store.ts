@@ -1,7 +1,13 @@
 import { presignSignatureV4 } from 'minio/dist/esm/signing.mjs';
 import { AppError, isAppError } from '../errors/index.ts';
 import type { Clock } from '../lifecycle/index.ts';
-import { encodeObjectKey, SYSTEM_BUCKET, type ObjectStore, type PresignRequest } from '../stores/index.ts';
+import {
+  encodeObjectKey,
+  SYSTEM_BUCKET,
+  type ObjectHead,
+  type ObjectStore,
+  type PresignRequest,
+} from '../stores/index.ts';
 import { checkPresignRequest, requiredHeaders } from './presign.ts';
 import { bucketExists, createS3Buckets } from './s3-buckets.ts';
 import { call } from './s3-call.ts';
@@ -21,6 +27,8 @@ export interface S3ObjectStoreDeps {
 }
 
 export interface S3ObjectStore extends ObjectStore {
+  /** Tells of every object that was written through this store; @returns ends it. */
+  onWrite(listener: (written: { readonly info: ObjectHead }) => void): () => void;
   readonly listen: S3Listen;
   /** Lets the connections go. */
   close(): Promise<void>;
@@ -33,14 +41,24 @@ const clockKey = 'clock';
 export function createS3ObjectStore(deps: S3ObjectStoreDeps): S3ObjectStore {
   const s3 = createS3Client(deps.connection);
   const buckets = createS3Buckets(s3);
-  const put: ObjectStore['put'] = async (bucket, key, body, options = {}) =>
-    putS3Object(s3, { bucket, key }, body, options);
+  const listeners = new Set<(written: { readonly info: ObjectHead }) => void>();
+  const put: ObjectStore['put'] = async (bucket, key, body, options = {}) => {
+    const info = await putS3Object(s3, { bucket, key }, body, options);
+    if (bucket !== SYSTEM_BUCKET) for (const listener of listeners) listener({ info });
+    return info;
+  };
   return {
     ...buckets,
     ...createS3Readers(s3),
     ...createS3Listing(s3),
-    listen: createS3Listen(s3),
+    listen: createS3Listen(s3, clockKey),
     put,
+    onWrite: (listener) => {
+      listeners.add(listener);
+      return () => {
+        listeners.delete(listener);
+      };
+    },
     remove: async (bucket, key) => {
       checkPlace(bucket, key);
       await call(`remove the object ${key}`, async () => s3.client.removeObject(bucket, key));

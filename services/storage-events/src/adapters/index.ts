@@ -1,3 +1,3 @@
 export { createBusNotifications, type BusNotificationsDeps } from './bus-notifications.ts';
 export { createFolderWatcher, type FolderWatcherDeps } from './folder-watcher.ts';
-export { createS3Notifications, type ListenToBucket, type S3NotificationsDeps } from './s3-notifications.ts';
+export { createS3Notifications, type ListenToObjects, type S3NotificationsDeps } from './s3-notifications.ts';
