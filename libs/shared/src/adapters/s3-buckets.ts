@@ -96,7 +96,7 @@ async function withTags(
 async function readTags(s3: S3Client, name: string): Promise<Readonly<Record<string, string>>> {
   try {
     const found: readonly { Key: string; Value: string }[] = await s3.client.getBucketTagging(name);
-    return Object.fromEntries(found.map(({ Key, Value }) => [Key, String(Value)]));
+    return Object.fromEntries(found.map(({ Key, Value }) => [Key, Value]));
   } catch (error) {
     if (s3Code(error) === 'NoSuchTagSet') return {};
     throw error;

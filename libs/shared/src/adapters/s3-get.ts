@@ -4,7 +4,7 @@ import { AppError, isAppError } from '../errors/index.ts';
 import type { ObjectHead, ObjectInfo, ObjectStore } from '../stores/index.ts';
 import { call, drain } from './s3-call.ts';
 import type { S3Client } from './s3-client.ts';
-import { fromS3Error, s3Code } from './s3-errors.ts';
+import { fromS3Error } from './s3-errors.ts';
 import { s3Identity } from '../contracts/index.ts';
 import { listOne } from './s3-listing.ts';
 import { checkPlace } from './s3-names.ts';
@@ -139,9 +139,4 @@ function headOf(
     contentType,
     metadata,
   };
-}
-
-/** True for the answer that a bucket or an object is not there. */
-export function isAbsent(error: unknown): boolean {
-  return ['NoSuchBucket', 'NoSuchKey', 'NotFound'].includes(s3Code(error) ?? '');
 }

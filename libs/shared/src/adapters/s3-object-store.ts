@@ -113,7 +113,7 @@ async function presign(
       protocol,
       path: `/${request.bucket}/${encodeObjectKey(request.key)}${query}`,
       headers: { ...Object.fromEntries(signed), host },
-    } as unknown as Parameters<typeof presignSignatureV4>[0],
+    },
     connection.accessKey,
     connection.secretKey.reveal(),
     undefined,
