@@ -6,6 +6,7 @@ import { catalogue, subjectOf, type MessageName } from '@sluice/shared/contracts
 import { fdlJsonSchema } from '../apps/cli/src/fdl/json-schema.ts';
 import { unsupportedVariables } from '../apps/standalone/src/config.ts';
 import { variables } from '../apps/standalone/src/variables.ts';
+import { fdlTable } from './fdl-table.ts';
 import { metricsTable } from './metrics-table.ts';
 import { version } from '../apps/standalone/src/version.ts';
 import { describeApi } from '../services/api/src/http/openapi/describe.ts';
@@ -45,6 +46,7 @@ function messageTable(): string {
 const parts = [
   { file: 'docs/operation.md', name: 'variables', text: variableTable() },
   { file: 'docs/architecture.md', name: 'messages', text: messageTable() },
+  { file: 'docs/fdl.md', name: 'keys', text: fdlTable() },
   { file: 'docs/metrics.md', name: 'metrics', text: await metricsTable() },
 ];
 

@@ -16,10 +16,10 @@ const endsIn = 'Only files whose names end in one of these.';
 const beginsWith = 'Only files whose names begin with one of these.';
 const mountOptions = 'Options of the mount.';
 
-function mountNotes(at: string, path: string): Record<string, Note> {
+function mountNotes(at: string, path: string, example = 'thumbnail/in'): Record<string, Note> {
   return {
     [`${at}.storage_provider`]: { text: provider, examples: ['minio', 'minio.default'] },
-    [`${at}.path`]: { text: path, examples: ['thumbnail/in'] },
+    [`${at}.path`]: { text: path, examples: [example] },
     [`${at}.suffix`]: { text: endsIn, examples: [['.png', '.jpg']] },
     [`${at}.prefix`]: { text: beginsWith, examples: [['photo-']] },
     [`${at}.options`]: { text: mountOptions },
@@ -77,7 +77,7 @@ const serviceNotes: Readonly<Record<string, Note>> = {
   input: { text: 'Every file that lands in one of these places starts a run.' },
   ...mountNotes('input[]', `${folder} Files that land here start runs.`),
   output: { text: 'What the script leaves in `TMP_OUTPUT_DIR` goes to these places.' },
-  ...mountNotes('output[]', `${folder} Results go here.`),
+  ...mountNotes('output[]', `${folder} Results go here.`, 'thumbnail/out'),
   script: { text: 'File with the script, relative to this file.', examples: ['script.sh'] },
   image_pull_secrets: { text: 'Secrets for fetching the image.' },
   expose: { text: 'A long-lived service with an HTTP port.' },
@@ -129,7 +129,7 @@ const serviceNotes: Readonly<Record<string, Note>> = {
     max: 10,
   },
   'sluice.infra_retries': {
-    text: 'How often a run is tried again when its process was lost after the script had started (default 1).',
+    text: 'How often a run is tried again when its process was lost after the script had started (default 3).',
     min: 0,
     max: 10,
   },

@@ -108,7 +108,7 @@ export const SluiceOptions = Type.Object({
   timeout: Type.Optional(Type.Integer({ minimum: 1, maximum: 2_592_000 })),
   /** How often a run whose script failed is tried again. @default 0 */
   script_retries: Type.Optional(Type.Integer({ minimum: 0, maximum: 10 })),
-  /** How often a run is tried again when its process was lost after the script had started. @default 1 */
+  /** How often a run is tried again when its process was lost after the script had started. @default 3 */
   infra_retries: Type.Optional(Type.Integer({ minimum: 0, maximum: 10 })),
   /** Runs of this service at the same time; 0 is no limit of its own. @default 0 */
   max_concurrency: Type.Optional(Type.Integer({ minimum: 0, maximum: 10_000 })),

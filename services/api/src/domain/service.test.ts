@@ -236,10 +236,19 @@ describe('validate', () => {
       normalise({
         expose: { api_port: 80 },
         synchronous: { max_scale: 2 },
+        image_prefetch: true,
+        interlink_node_name: 'node',
+        total_cpu: '2',
         input: [{ storage_provider: 'minio', path: 'in', suffix: ['.x'] }],
       }),
     );
-    expect(warnings).toHaveLength(3);
+    expect(warnings.map((warning) => warning.split(' ')[0])).toEqual([
+      'expose',
+      'image_prefetch',
+      'interlink_node_name',
+      'total_cpu',
+      'input[0].prefix',
+    ]);
     expect(ownWarnings(normalise({}))).toEqual([]);
   });
 });
