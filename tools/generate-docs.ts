@@ -2,7 +2,14 @@
 import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { catalogue, subjectOf, type MessageName } from '@sluice/shared/contracts';
+import {
+  catalogue,
+  hints,
+  hintSubject,
+  subjectOf,
+  type HintName,
+  type MessageName,
+} from '@sluice/shared/contracts';
 import { fdlJsonSchema } from '../apps/cli/src/fdl/json-schema.ts';
 import { unsupportedVariables } from '../apps/standalone/src/config.ts';
 import { variables } from '../apps/standalone/src/variables.ts';
@@ -43,9 +50,18 @@ function messageTable(): string {
   return ['| subject | owner | meaning |', '|---|---|---|', ...rows].join('\n');
 }
 
+function hintTable(): string {
+  const rows = (Object.keys(hints) as HintName[]).map((name) => {
+    const { owner, keyed, summary } = hints[name];
+    return `| \`${hintSubject('sluice', name)}${keyed ? '.<service>' : ''}\` | ${owner} | ${summary} |`;
+  });
+  return ['| subject | said by | meaning |', '|---|---|---|', ...rows].join('\n');
+}
+
 const parts = [
   { file: 'docs/operation.md', name: 'variables', text: variableTable() },
   { file: 'docs/architecture.md', name: 'messages', text: messageTable() },
+  { file: 'docs/architecture.md', name: 'hints', text: hintTable() },
   { file: 'docs/fdl.md', name: 'keys', text: fdlTable() },
   { file: 'docs/metrics.md', name: 'metrics', text: await metricsTable() },
 ];
