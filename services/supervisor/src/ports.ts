@@ -44,12 +44,31 @@ export interface OutputSink {
   write(chunk: Uint8Array): Promise<void>;
 }
 
+/** The folders of one attempt. */
+export interface WorkFolder {
+  /** With every link resolved, so that what `/proc` says of open files can be compared with it. */
+  readonly root: string;
+  readonly input: string;
+  readonly output: string;
+}
+
+/** Has a folder for each of several attempts. */
+export interface WorkFolders {
+  /** An empty one. @throws the system's error (`ENOSPC`, `EACCES`) */
+  take(): Promise<WorkFolder>;
+  /** The attempt needs it no more. Must not reject. */
+  giveBack(folder: WorkFolder): void;
+}
+
 export type AttemptProgress = Pick<Extract<AttemptReport, { kind: 'progress' }>, 'phase' | 'message'>;
 
 /** What one attempt is given beside its plan. */
 export interface AttemptContext {
-  /** Folder of this attempt alone; made and removed by `perform`. Its parent's path must not be the script's to change. */
-  readonly workDir: string;
+  /**
+   * Folder of this attempt alone, made and removed by `perform`, or who has one for it. Its parent's path must not be the script's
+   * to change.
+   */
+  readonly workDir: string | WorkFolders;
   readonly output: OutputSink;
   /** Says how far the attempt is. A rejection is noted and changes nothing: progress is a hint. */
   readonly report: (progress: AttemptProgress) => void | Promise<void>;

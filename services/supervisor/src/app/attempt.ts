@@ -3,8 +3,8 @@ import type { Clock } from '@sluice/shared/lifecycle';
 import type { ObjectStore } from '@sluice/shared/stores';
 import type { Logger, Tracer } from '@sluice/shared/telemetry';
 import type { ScriptCache } from '../files/script-cache.ts';
-import type { WorkFolder } from '../files/work-folder.ts';
-import type { AttemptContext, AttemptProgress, ScriptRunner } from '../ports.ts';
+
+import type { AttemptContext, AttemptProgress, ScriptRunner, WorkFolder } from '../ports.ts';
 import type { AttemptLog } from './attempt-log.ts';
 import type { SupervisorLimits } from './limits.ts';
 import type { SupervisorMetrics } from './metrics.ts';

@@ -4,7 +4,7 @@ import { runAttributes, type Span, type Tracer } from '@sluice/shared/telemetry'
 import { callAnswer, type CallAnswer } from '../domain/call-answer.ts';
 import { callVariables } from '../domain/call-variables.ts';
 import { createOutputCollector, type ResponseFile } from '../domain/response.ts';
-import type { OutputSink, ScriptRequest, ScriptRunner } from '../ports.ts';
+import type { OutputSink, ScriptRequest, ScriptRunner, WorkFolders } from '../ports.ts';
 import { readOutputs } from './read-outputs.ts';
 import type { Supervisor } from './supervisor.ts';
 
@@ -22,8 +22,9 @@ export interface CallRequest {
   readonly body: Uint8Array;
   readonly scripts: ScriptRunner;
   readonly output: OutputSink;
-  /** Folder of this call alone. */
-  readonly workDir: string;
+  readonly folders: WorkFolders;
+  /** Called when the script runs: there is nothing to do for the call until it prints something or ends. */
+  readonly onScriptStarted: () => void;
   /** Aborted: the script is ended. */
   readonly signal: AbortSignal;
 }
@@ -31,16 +32,16 @@ export interface CallRequest {
 export interface CallUnderWay {
   /** The answer and the seconds the script took. */
   readonly answer: Promise<CallAnswer & { readonly seconds: number }>;
-  /** Resolves when nothing of the call is left. */
+  /** Resolves when the call is over but for what its folder holds. */
   readonly done: Promise<void>;
 }
 
-/** Performs a call as an attempt without a run: its answer is its outcome. It is answered before its folder is removed. */
+/** Performs a call as an attempt without a run: its answer is its outcome. It is answered before its folder is given back. */
 export function performCall(deps: CallDeps, request: CallRequest): CallUnderWay {
   const { promise: answer, resolve, reject } = Promise.withResolvers<CallAnswer & { seconds: number }>();
   const { plan, call, body } = request;
   const collected = createOutputCollector(deps.responseBytes);
-  const timed = timedScripts(request.scripts, deps.clock);
+  const timed = timedScripts(request, deps.clock);
   let files: readonly ResponseFile[] = [];
   let unknownEvent = false;
   const finish = (outcome: AttemptOutcome): void => {
@@ -54,7 +55,7 @@ export function performCall(deps: CallDeps, request: CallRequest): CallUnderWay 
   };
   const span = startCallSpan(deps.tracer, plan, call);
   const performed = deps.perform(attemptPlan(plan, { ...call, traceparent: span.traceparent }), {
-    workDir: request.workDir,
+    workDir: request.folders,
     output: request.output,
     report: () => undefined,
     signal: request.signal,
@@ -114,14 +115,18 @@ function attemptPlan(plan: RunnerPlan, call: RunnerCall): AttemptPlan {
 }
 
 function timedScripts(
-  scripts: ScriptRunner,
+  { scripts, onScriptStarted }: Pick<CallRequest, 'scripts' | 'onScriptStarted'>,
   clock: Clock,
 ): { readonly scripts: ScriptRunner; readonly seconds: () => number } {
   let seconds = 0;
   const run = async (request: ScriptRequest): ReturnType<ScriptRunner['run']> => {
     const started = clock.monotonic();
     try {
-      return await scripts.run(request);
+      const onStarted = (): void => {
+        request.onStarted();
+        onScriptStarted();
+      };
+      return await scripts.run({ ...request, onStarted });
     } finally {
       seconds = (clock.monotonic() - started) / 1000;
     }

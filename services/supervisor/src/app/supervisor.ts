@@ -14,7 +14,7 @@ import { listOutputFiles } from '../files/output-files.ts';
 import { createScriptCache } from '../files/script-cache.ts';
 import { removeTree } from '../files/remove-tree.ts';
 import { makeWorkFolder } from '../files/work-folder.ts';
-import type { AttemptContext, AttemptProgress, ScriptEnd, ScriptRunner } from '../ports.ts';
+import type { AttemptContext, AttemptProgress, ScriptEnd, ScriptRunner, WorkFolder } from '../ports.ts';
 import { createAttemptLog, type AttemptLog } from './attempt-log.ts';
 import { attemptFields, inPhase } from './attempt-trace.ts';
 import type { Attempt, SupervisorDeps } from './attempt.ts';
@@ -85,7 +85,7 @@ async function perform(
   let outcome: AttemptOutcome;
   try {
     throwIfCancelled(context.signal);
-    const folder = await makeWorkFolder(context.workDir);
+    const folder = await takeFolder(context);
     const scriptTrace = deps.tracer.context(plan.traceparent);
     attempt = { plan, context, limits, folder, log, progress, scriptTrace, ...so };
     outcome = await performSteps(deps, attempt);
@@ -217,7 +217,16 @@ function noteFailure(
   if (code === 'internal_error') deps.log.error({ ...attemptFields(plan), err: error }, 'attempt broke');
 }
 
+async function takeFolder({ workDir }: AttemptContext): Promise<WorkFolder> {
+  return typeof workDir === 'string' ? makeWorkFolder(workDir) : workDir.take();
+}
+
 async function cleanUp(deps: SupervisorDeps, attempt: Attempt): Promise<void> {
+  const { workDir } = attempt.context;
+  if (typeof workDir !== 'string') {
+    workDir.giveBack(attempt.folder);
+    return;
+  }
   try {
     await removeTree(attempt.folder.root);
   } catch (error) {

@@ -2,15 +2,8 @@ import { realpathSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { systemCode } from '@sluice/shared/errors';
+import type { WorkFolder } from '../ports.ts';
 import { removeTree } from './remove-tree.ts';
-
-/** The folders of one attempt. */
-export interface WorkFolder {
-  /** With every link resolved, so that what `/proc` says of open files can be compared with it. */
-  readonly root: string;
-  readonly input: string;
-  readonly output: string;
-}
 
 /**
  * Makes the folders of an attempt, closed to other users. What an earlier process left under that name goes first.

@@ -1,7 +1,7 @@
-import { join } from 'node:path';
 import { runnerToken, type RunnerPlan } from '@sluice/shared/contracts';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { RunnerLog } from '../app/runner-log.ts';
+import type { CallFolders } from '../files/call-folders.ts';
 import type { ScriptRunner } from '../ports.ts';
 
 /** The one call that a runner has in hand. */
@@ -18,35 +18,33 @@ export interface HostedRunner {
   readonly log: RunnerLog;
   state: 'ready' | 'draining' | 'ended';
   inHand: CallInHand | undefined;
+  readonly folders: CallFolders;
   /** What is left of the last call: the next begins after it. */
   settling: Promise<void>;
-  /** Folders of its calls are named by it. */
-  calls: number;
   /** Of its end, monotonic. */
   endedAt: number;
 }
 
 export function createHostedRunner(
   plan: RunnerPlan,
-  parts: { readonly key: string; readonly scripts: ScriptRunner; readonly log: RunnerLog },
+  parts: {
+    readonly key: string;
+    readonly scripts: ScriptRunner;
+    readonly log: RunnerLog;
+    readonly folders: CallFolders;
+  },
 ): HostedRunner {
   return {
     plan,
     token: runnerToken(parts.key, plan.runner_id),
     scripts: parts.scripts,
     log: parts.log,
+    folders: parts.folders,
     state: 'ready',
     inHand: undefined,
     settling: Promise.resolve(),
-    calls: 0,
     endedAt: 0,
   };
-}
-
-/** The folder of a runner's next call. */
-export function nextWorkDir(runner: HostedRunner, workRoot: string): string {
-  runner.calls += 1;
-  return join(workRoot, runner.plan.runner_id, String(runner.calls));
 }
 
 /** Takes no new call, lets the one in hand end within the time, then ends it. Afterwards nothing of its calls is left. */
@@ -62,6 +60,7 @@ export async function drainRunner(runner: HostedRunner, clock: Clock, drainMs: n
     await inHand.ended;
   }
   await runner.settling;
+  await runner.folders.close();
   if (runner.state !== 'ended') runner.endedAt = clock.monotonic();
   runner.state = 'ended';
 }

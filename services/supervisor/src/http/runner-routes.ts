@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { runnerCallHeader, runnerResultHeader, runnerToken, type RunnerCall } from '@sluice/shared/contracts';
 import { isAppError, type AppError } from '@sluice/shared/errors';
 import { performCall } from '../app/perform-call.ts';
-import { nextWorkDir, type CallInHand, type HostedRunner } from './hosted-runner.ts';
+import type { CallInHand, HostedRunner } from './hosted-runner.ts';
 import { readBody } from './read-body.ts';
 import type { ServerState } from './runner-server.ts';
 
@@ -101,7 +101,8 @@ async function answerCall(
       body,
       scripts: runner.scripts,
       output: runner.log,
-      workDir: nextWorkDir(runner, state.workRoot),
+      folders: runner.folders,
+      onScriptStarted: runner.folders.tidy,
       signal: inHand.abort.signal,
     },
   );

@@ -9,6 +9,7 @@ import { noTracer, type Logger, type Registry, type Tracer } from '@sluice/share
 import { createCallMetrics, type CallMetrics } from '../app/metrics.ts';
 import { createRunnerLog, type RunnerLogLimits } from '../app/runner-log.ts';
 import type { Supervisor } from '../app/supervisor.ts';
+import { createCallFolders } from '../files/call-folders.ts';
 import type { ScriptRunner } from '../ports.ts';
 import { createCallParser } from './call-header.ts';
 import { createHostedRunner, drainRunner, type HostedRunner } from './hosted-runner.ts';
@@ -142,7 +143,9 @@ function open(state: ServerState, plan: RunnerPlan, scripts: ScriptRunner): { re
   const known = state.runners.get(id);
   if (known !== undefined && known.state !== 'ended') return { url };
   const log = createRunnerLog(state.clock, state.limits.log);
-  state.runners.set(id, createHostedRunner(plan, { key: state.key, scripts, log }));
+  const folders = createCallFolders({ dir: join(state.workRoot, id), clock: state.clock, log: state.log });
+  folders.tidy();
+  state.runners.set(id, createHostedRunner(plan, { key: state.key, scripts, log, folders }));
   return { url };
 }
 
