@@ -34,15 +34,26 @@ export function readVariables(
     const given = (env[variable] ?? '') !== '' || (env[`${variable}_FILE`] ?? '') !== '';
     return given ? [{ variable, message: `is not supported by this version: ${instead}; unset it` }] : [];
   });
+  let config: StandaloneConfig;
   try {
-    const config = loadConfig(variables, env, readFile);
-    refused.push(...s3Faults(config));
-    if (refused.length > 0) throw new ConfigError(refused);
-    return config;
+    config = loadConfig(variables, env, readFile);
   } catch (error) {
-    if (error instanceof ConfigError && error.faults !== refused) {
-      throw new ConfigError([...error.faults, ...refused]);
-    }
-    throw error;
+    if (!(error instanceof ConfigError)) throw error;
+    throw new ConfigError([...error.faults, ...refused, ...faultsBeside(error, env, readFile)]);
   }
+  const faults = [...refused, ...s3Faults(config)];
+  if (faults.length > 0) throw new ConfigError(faults);
+  return config;
+}
+
+/** What several variables have wrong together, those left out that are malformed themselves. */
+function faultsBeside(
+  { faults }: ConfigError,
+  env: Readonly<Record<string, string | undefined>>,
+  readFile: ReadFile,
+): readonly ConfigFault[] {
+  const malformed = new Set(faults.map(({ variable }) => variable));
+  const sound = Object.entries(env).filter(([name]) => !malformed.has(name.replace(/_FILE$/, '')));
+  const config = loadConfig(variables, Object.fromEntries(sound), readFile);
+  return s3Faults(config).filter(({ variable }) => !malformed.has(variable));
 }

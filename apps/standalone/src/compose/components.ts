@@ -109,7 +109,7 @@ function composeStorageEvents({
     log,
     metrics,
     tracer,
-    config: storageEvents,
+    config: objects.settles ? storageEvents : { ...storageEvents, settleMs: 0 },
   });
 }
 

@@ -36,6 +36,8 @@ export interface ObjectsParts {
   /** Checks presigned URLs of this server. */
   readonly presigner: Pick<Presigner, 'verify'>;
   readonly createSource: (settleMs: number) => NotificationSource;
+  /** Whether an object may still be written to when it is seen: files are, objects on S3 are not. */
+  readonly settles: boolean;
   /** Folder of the buckets where they are folders. */
   readonly bucketsPath: string | undefined;
   close(): Promise<void>;
@@ -72,6 +74,7 @@ async function composeS3(
       },
     },
     createSource: () => createS3Notifications({ listen: objects.listen, objects, clock, log }),
+    settles: false,
     bucketsPath: undefined,
     close: async () => {
       await upkeep.stop();
@@ -101,6 +104,7 @@ async function composeFolders(deps: ObjectsDeps): Promise<ObjectsParts> {
     presigner,
     createSource: (settleMs) =>
       createFolderWatcher({ bucketsRoot: folder.buckets, objects, settleMs, clock, log }),
+    settles: true,
     bucketsPath: folder.buckets,
     close: async () => {
       await upkeep.stop();

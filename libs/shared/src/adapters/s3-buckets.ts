@@ -1,3 +1,4 @@
+import { buffer } from 'node:stream/consumers';
 import { AppError, isAppError } from '../errors/index.ts';
 import { checkBucketName, SYSTEM_BUCKET, type BucketInfo, type ObjectStore } from '../stores/index.ts';
 import { mapLimited } from './folder-limits.ts';
@@ -5,6 +6,7 @@ import { call } from './s3-call.ts';
 import type { S3Client } from './s3-client.ts';
 import { fromS3Error, s3Code } from './s3-errors.ts';
 import { checkStoreBucket } from './s3-names.ts';
+import { elementsOf, keyIn, textOf } from './s3-xml.ts';
 
 type Buckets = Pick<
   ObjectStore,
@@ -95,12 +97,18 @@ async function withTags(
 
 async function readTags(s3: S3Client, name: string): Promise<Readonly<Record<string, string>>> {
   try {
-    const found: readonly { Key: string; Value: string }[] = await s3.client.getBucketTagging(name);
-    return Object.fromEntries(found.map(({ Key, Value }) => [Key, Value]));
+    const query = { method: 'GET', bucketName: name, query: 'tagging' };
+    const answer = await s3.client.makeRequestAsync(query, '', [200], s3.region);
+    return tagsOf((await buffer(answer)).toString());
   } catch (error) {
     if (s3Code(error) === 'NoSuchTagSet') return {};
     throw error;
   }
+}
+
+function tagsOf(xml: string): Readonly<Record<string, string>> {
+  const tags = elementsOf(xml, 'Tag').map((tag) => [textOf(tag, 'Key') ?? '', textOf(tag, 'Value') ?? '']);
+  return Object.fromEntries(tags) as Record<string, string>;
 }
 
 async function setTags(s3: S3Client, name: string, tags: Readonly<Record<string, string>>): Promise<void> {
@@ -133,13 +141,7 @@ async function deleteWithContent(s3: S3Client, name: string): Promise<void> {
 /** Every version of every object, markers of folders and of deletions included. */
 async function empty(s3: S3Client, name: string): Promise<void> {
   for (;;) {
-    const answer = await call(`list the bucket ${name}`, async () =>
-      s3.client.listObjectsQuery(name, '', '', { Delimiter: '', MaxKeys: removeBatch, IncludeVersion: true }),
-    );
-    const found = answer.objects.flatMap((one) => {
-      const versionId = 'versionId' in one ? String(one.versionId) : 'null';
-      return one.name === undefined ? [] : [versionId === 'null' ? one.name : { name: one.name, versionId }];
-    });
+    const found = await listVersions(s3, name);
     if (found.length === 0) return;
     await removeOddNames(s3, name, found);
     const failed = await call(`empty the bucket ${name}`, async () =>
@@ -158,13 +160,30 @@ async function empty(s3: S3Client, name: string): Promise<void> {
   }
 }
 
+async function listVersions(s3: S3Client, bucketName: string): Promise<readonly Found[]> {
+  const query = `encoding-type=url&max-keys=${removeBatch}&versions`;
+  const xml = await call(`list the bucket ${bucketName}`, async () => {
+    const answer = await s3.client.makeRequestAsync(
+      { method: 'GET', bucketName, query },
+      '',
+      [200],
+      s3.region,
+    );
+    return (await buffer(answer)).toString();
+  });
+  return [...elementsOf(xml, 'Version'), ...elementsOf(xml, 'DeleteMarker')].map((one) => {
+    const versionId = textOf(one, 'VersionId') ?? 'null';
+    return versionId === 'null' ? keyIn(one) : { name: keyIn(one), versionId };
+  });
+}
+
 type Found = string | { readonly name: string; readonly versionId: string };
 
 /** What XML can carry: names with other characters cannot be in a list of names. */
-const xmlText = /^[\t\n\r\u{20}-\u{d7ff}\u{e000}-\u{fffd}\u{10000}-\u{10ffff}]*$/u;
+const xmlCharacters = /^[\t\n\r\u{20}-\u{d7ff}\u{e000}-\u{fffd}\u{10000}-\u{10ffff}]*$/u;
 
 function isPlain(found: Found): boolean {
-  return xmlText.test(typeof found === 'string' ? found : found.name);
+  return xmlCharacters.test(typeof found === 'string' ? found : found.name);
 }
 
 async function removeOddNames(s3: S3Client, bucket: string, found: readonly Found[]): Promise<void> {

@@ -1,5 +1,6 @@
 import http from 'node:http';
 import https from 'node:https';
+import { getCACertificates } from 'node:tls';
 import { Client } from 'minio';
 import type { Secret } from '../config/index.ts';
 
@@ -40,7 +41,8 @@ export function createS3Client(connection: S3Connection): S3Client {
     ? new https.Agent({
         ...common,
         rejectUnauthorized: connection.verify,
-        ...(connection.ca === undefined ? {} : { ca: connection.ca }),
+        // Given alone, it would be trusted instead of the system's.
+        ...(connection.ca === undefined ? {} : { ca: [...getCACertificates('default'), connection.ca] }),
       })
     : new http.Agent(common);
   const client = new Client({
@@ -68,13 +70,40 @@ export function createS3Client(connection: S3Connection): S3Client {
 
 type Transport = NonNullable<ConstructorParameters<typeof Client>[0]['transport']>;
 
+/** Answers of which the package keeps neither code nor body, and whose connection it never gives back. */
+const unreadStatuses: ReadonlySet<number> = new Set([408, 429, 499, 500, 502, 503, 504, 520]);
+/** Of a server's error answer. */
+const maxErrorBytes = 65_536;
+
 function transportOf(secure: boolean, silenceMs: number): Transport {
   const request = (options: https.RequestOptions, answered: (answer: http.IncomingMessage) => void) => {
-    const made = secure ? https.request(options, answered) : http.request(options, answered);
+    const take = (answer: http.IncomingMessage): void => {
+      if (!unreadStatuses.has(answer.statusCode ?? 0)) {
+        answered(answer);
+        return;
+      }
+      serverError(answer).then(
+        (error) => made.emit('error', error),
+        (error: unknown) => made.emit('error', error),
+      );
+    };
+    const made = secure ? https.request(options, take) : http.request(options, take);
     made.setTimeout(silenceMs, () => {
       made.destroy(Object.assign(new Error(`nothing came for ${silenceMs} ms`), { code: 'ETIMEDOUT' }));
     });
     return made;
   };
   return { request } as unknown as Transport;
+}
+
+/** What the package makes of other answers: an error with the server's code. Reads the answer, so that its connection can be used again. */
+async function serverError(answer: http.IncomingMessage): Promise<Error> {
+  let text = '';
+  for await (const chunk of answer) {
+    text += String(chunk);
+    if (text.length > maxErrorBytes) break;
+  }
+  const code = /<Code>([^<]*)<\/Code>/.exec(text)?.[1] ?? `HTTP ${answer.statusCode}`;
+  const amzRequestid = answer.headers['x-amz-request-id'] ?? '';
+  return Object.assign(new Error(`the S3 server answered ${answer.statusCode}`), { code, amzRequestid });
 }

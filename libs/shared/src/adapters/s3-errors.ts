@@ -34,6 +34,20 @@ const keyCodes: ReadonlySet<string> = new Set([
   'XMinioParentIsObject',
 ]);
 
+/** What Node says of a server that is not there, or not by that name. */
+const awayCodes: ReadonlySet<string> = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ETIMEDOUT',
+  'EPIPE',
+]);
+/** What OpenSSL says of a certificate. */
+const untrusted = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER/;
+
 /** The code of an S3 server's answer; undefined for any other error. */
 export function s3Code(error: unknown): string | undefined {
   if (!(error instanceof Error) || !('amzRequestid' in error)) return undefined;
@@ -57,9 +71,18 @@ export function fromS3Error(error: unknown, what: string): AppError {
       ...(field === undefined ? {} : { field }),
     });
   }
-  const reason = code === undefined || code === '' ? (systemCode(error) ?? messageOf(error)) : code;
-  return new AppError('unavailable', `Cannot ${what}: the S3 server does not do it now (${reason}).`, {
+  return new AppError('unavailable', `Cannot ${what}: ${whyNotNow(error, code)}.`, {
     cause: error,
     details: { s3_code: code },
   });
+}
+
+function whyNotNow(error: unknown, s3: string | undefined): string {
+  if (s3 !== undefined && s3 !== '') return `the S3 server does not do it now (${s3})`;
+  const code = systemCode(error) ?? '';
+  if (untrusted.test(code)) {
+    return `the certificate of the S3 server is not trusted (${code}); name its authority in MINIO_CA_FILE, or set MINIO_TLS_VERIFY=false to check none`;
+  }
+  if (awayCodes.has(code)) return `the S3 server cannot be reached (${code})`;
+  return `the S3 server does not do it now (${code === '' ? messageOf(error) : code})`;
 }

@@ -1,10 +1,12 @@
+import { buffer } from 'node:stream/consumers';
 import { AppError } from '../errors/index.ts';
 import { compareKeys, isObjectKey, type ObjectInfo, type ObjectStore } from '../stores/index.ts';
 import { bucketExists } from './s3-buckets.ts';
 import { call } from './s3-call.ts';
 import type { S3Client } from './s3-client.ts';
 import { s3Identity } from '../contracts/index.ts';
-import { checkStoreBucket } from './s3-names.ts';
+import { checkStoreBucket, encodeQuery } from './s3-names.ts';
+import { elementsOf, keyIn, textOf } from './s3-xml.ts';
 
 /** Most objects that a server gives in one answer. */
 const pageSize = 1000;
@@ -23,42 +25,49 @@ export async function listOnce(
   bucket: string,
   query: { prefix: string; after: string; limit: number },
 ): Promise<Listed> {
-  // The older form of listing: the package reads numbers out of the newer one's keys, so that `007` becomes `7`.
-  const answer = await call(`list the bucket ${bucket}`, () =>
-    s3.client.listObjectsQuery(bucket, query.prefix, query.after, {
-      Delimiter: '',
-      MaxKeys: query.limit,
-      IncludeVersion: false,
-    }),
-  );
+  const answer = await list(s3, bucket, query, `list the bucket ${bucket}`);
   const keys: string[] = [];
   const objects: ObjectInfo[] = [];
-  for (const { name, lastModified, etag, size } of answer.objects) {
-    if (name === undefined) continue;
-    keys.push(name);
+  for (const content of elementsOf(answer, 'Contents')) {
+    const key = keyIn(content);
+    keys.push(key);
     // A marker of a folder, and what other clients named as no file can be named.
-    if (name.endsWith('/') || !isObjectKey(name)) continue;
-    objects.push(infoOf({ bucket, key: name, size: size ?? 0, etag: etag ?? '', at: lastModified }));
+    if (key.endsWith('/') || !isObjectKey(key)) continue;
+    objects.push(infoOf(bucket, key, content));
   }
   const last = keys.at(-1);
-  return String(answer.isTruncated) === 'true' && last !== undefined
+  return textOf(answer, 'IsTruncated') === 'true' && last !== undefined
     ? { objects, keys, marker: last }
     : { objects, keys };
 }
 
-function infoOf(found: {
-  readonly bucket: string;
-  readonly key: string;
-  readonly size: number;
-  readonly etag: string;
-  readonly at: Date | undefined;
-}): ObjectInfo {
-  const { bucket, key, size, etag } = found;
-  const lastModified = found.at?.getTime() ?? 0;
+/** The older form of listing: its marker may be any text, and has to be no token of the server's. */
+async function list(
+  s3: S3Client,
+  bucketName: string,
+  { prefix, after, limit }: { prefix: string; after: string; limit: number },
+  what: string,
+): Promise<string> {
+  const marker = after === '' ? '' : `&marker=${encodeQuery(after)}`;
+  const query = `delimiter=&encoding-type=url${marker}&max-keys=${limit}&prefix=${encodeQuery(prefix)}`;
+  return call(what, async () => {
+    const answer = await s3.client.makeRequestAsync(
+      { method: 'GET', bucketName, query },
+      '',
+      [200],
+      s3.region,
+    );
+    return (await buffer(answer)).toString();
+  });
+}
+
+function infoOf(bucket: string, key: string, content: string): ObjectInfo {
+  const etag = (textOf(content, 'ETag') ?? '').replaceAll('"', '');
+  const lastModified = Date.parse(textOf(content, 'LastModified') ?? '') || 0;
   return {
     bucket,
     key,
-    size,
+    size: Number(textOf(content, 'Size') ?? 0),
     etag,
     identity: s3Identity({ etag, lastModifiedMs: BigInt(lastModified) }),
     lastModified,
@@ -69,12 +78,9 @@ function infoOf(found: {
 /** The state of one object as listings give it, which is the only place where its time is exact. */
 export async function listOne(s3: S3Client, bucket: string, key: string): Promise<ObjectInfo | undefined> {
   // A folder marker is not among the objects, but has to be found here.
-  const answer = await call(`list the object ${key}`, () =>
-    s3.client.listObjectsQuery(bucket, key, '', { Delimiter: '', MaxKeys: 1, IncludeVersion: false }),
-  );
-  const [first] = answer.objects;
-  if (first?.name !== key) return undefined;
-  return infoOf({ bucket, key, size: first.size ?? 0, etag: first.etag ?? '', at: first.lastModified });
+  const answer = await list(s3, bucket, { prefix: key, after: '', limit: 1 }, `list the object ${key}`);
+  const [first] = elementsOf(answer, 'Contents');
+  return first === undefined || keyIn(first) !== key ? undefined : infoOf(bucket, key, first);
 }
 
 export function createS3Listing(s3: S3Client): Pick<ObjectStore, 'list' | 'usage'> {

@@ -1,5 +1,5 @@
 import { AppError } from '../errors/index.ts';
-import { checkObjectKey, isBucketName } from '../stores/index.ts';
+import { checkObjectKey, encodeObjectKey, isBucketName } from '../stores/index.ts';
 
 /** @throws AppError `invalid_input`; the system bucket's name passes */
 export function checkStoreBucket(bucket: string): void {
@@ -12,4 +12,9 @@ export function checkStoreBucket(bucket: string): void {
 export function checkPlace(bucket: string, key: string): void {
   checkStoreBucket(bucket);
   checkObjectKey(key);
+}
+
+/** A text in a query, as it is signed. */
+export function encodeQuery(text: string): string {
+  return encodeObjectKey(text).replaceAll('/', '%2F');
 }

@@ -38,9 +38,6 @@ export async function putS3Object(
     return await putStream(s3, place, body, options, what);
   } catch (error) {
     throw hasLeft(options) ? cancelled() : fromS3Error(error, what);
-  } finally {
-    // Whatever was not read: the sender learns that nobody will.
-    body.destroy();
   }
 }
 
@@ -52,6 +49,7 @@ async function putStream(
   what: string,
 ): Promise<ObjectHead> {
   const { size } = options;
+  await checkBefore(s3, place, options);
   const chunks = chunksOf(body, options.signal);
   if (size !== undefined && size > 0 && size <= onePieceBytes) {
     checkMarker(place.key, size);
@@ -75,6 +73,23 @@ async function putStream(
     ...(size === undefined ? {} : { size }),
   });
   return written(s3, place, options, etag);
+}
+
+/**
+ * What would be refused in the end is refused before the body is read: a server that answers in the middle of a body closes the connection, and its
+ * answer may be lost with it.
+ */
+async function checkBefore(
+  s3: S3Client,
+  { bucket, key }: { readonly bucket: string; readonly key: string },
+  options: PutOptions,
+): Promise<void> {
+  const current = await listOne(s3, bucket, key);
+  const { ifMatch, ifNoneMatch } = options;
+  const differs = ifMatch !== undefined && ifMatch !== current?.etag;
+  if (differs || (ifNoneMatch === '*' && current !== undefined)) {
+    throw new AppError('precondition_failed', `Cannot write the object ${key}: it is in another state.`);
+  }
 }
 
 /** @returns the etag */
@@ -159,37 +174,49 @@ async function written(
   return { bucket, key, size: options.size ?? 0, etag, identity, lastModified: at, changedAt: at, ...more };
 }
 
-/** The pieces of a body. Ends at once when the writer has gone, also while the body hangs. */
+/**
+ * The pieces of a body. Ends at once when the writer has gone, also while the body hangs. Where nobody wants the rest, the body is left undestroyed, so that
+ * an answer can still be sent over a request's connection.
+ */
 async function* chunksOf(body: Readable, signal: AbortSignal | undefined): AsyncGenerator<Buffer> {
   const { promise: gone, reject } = Promise.withResolvers<never>();
   gone.catch(() => undefined);
   const leave = (): void => {
     reject(cancelled());
+    body.destroy();
   };
   signal?.addEventListener('abort', leave, { once: true });
-  const chunks = (body as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
+  const chunks = body.iterator({ destroyOnReturn: false });
   try {
     for (;;) {
-      const next = await Promise.race([chunks.next(), gone]);
+      const next: IteratorResult<unknown> = await Promise.race([chunks.next(), gone]);
       if (next.done === true) return;
-      yield Buffer.from(next.value.buffer, next.value.byteOffset, next.value.byteLength);
+      const chunk = typeof next.value === 'string' ? Buffer.from(next.value) : (next.value as Uint8Array);
+      yield Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     }
   } catch (error) {
     throw broken(error);
   } finally {
     signal?.removeEventListener('abort', leave);
+    if (signal?.aborted !== true) await chunks.return?.();
   }
 }
 
-/** Passes exactly so many bytes on, else fails. */
+/**
+ * Passes exactly so many bytes on, else fails. A piece goes only when the next one or the end has come: with the last announced byte the server has
+ * a whole object, and stores it whatever follows.
+ */
 async function* exactly(chunks: AsyncIterable<Buffer>, size: number): AsyncGenerator<Buffer> {
   let seen = 0;
+  let held: Buffer | undefined;
   for await (const chunk of chunks) {
     seen += chunk.length;
     if (seen > size) throw wrongSize(size);
-    yield chunk;
+    if (held !== undefined) yield held;
+    held = chunk;
   }
   if (seen !== size) throw wrongSize(size);
+  if (held !== undefined) yield held;
 }
 
 /** Pieces of the given size, the last one smaller. */

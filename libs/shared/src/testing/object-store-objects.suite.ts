@@ -27,6 +27,12 @@ const oddKeys = [
   'a..b',
   ' lead',
   'trail ',
+  'true',
+  'false',
+  'null',
+  '007',
+  '1e5',
+  '0x10',
   'x'.repeat(255),
   `${'y'.repeat(255)}/${'z'.repeat(255)}`,
   'deep/'.repeat(20).concat('file'),
@@ -279,6 +285,9 @@ export function describeObjects(context: ObjectStoreContext): void {
       const error = await failure(store.put(bucket, 'k', Readable.from([bytes('hello')]), { size }));
       expect(error).toMatchObject({ code: 'invalid_input', field: 'size' });
       expect((await failure(store.put(bucket, 'k', bytes('hello'), { size }))).code).toBe('invalid_input');
+      // In pieces: the announced bytes are all there before one more comes.
+      const pieces = Readable.from([bytes('he'), bytes('ll'), bytes('o')]);
+      expect((await failure(store.put(bucket, 'k', pieces, { size }))).code).toBe('invalid_input');
       expect(await keys()).toEqual([]);
     });
   });

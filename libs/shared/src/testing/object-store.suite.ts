@@ -33,8 +33,12 @@ export function describeObjectStore(name: string, make: () => Promise<ObjectStor
         const info = await store.getBucket(bucket);
         expect(info).toMatchObject({ name: bucket, tags: { owner: 'me' } });
         expect(Math.abs((info?.createdAt ?? 0) - (await store.now()))).toBeLessThan(3_600_000);
-        await store.setBucketTags(bucket, { owner: 'you', service: 'true' });
-        expect((await store.getBucket(bucket))?.tags).toEqual({ owner: 'you', service: 'true' });
+        await store.setBucketTags(bucket, { owner: 'you', service: 'true', n: '007' });
+        expect((await store.getBucket(bucket))?.tags).toEqual({ owner: 'you', service: 'true', n: '007' });
+        await store.setBucketTags(bucket, { owner: '', users: 'a.b@c d-e_f:g/h+i=j' });
+        expect((await store.getBucket(bucket))?.tags).toEqual({ owner: '', users: 'a.b@c d-e_f:g/h+i=j' });
+        await store.setBucketTags(bucket, {});
+        expect((await store.getBucket(bucket))?.tags).toEqual({});
       });
 
       it('are listed by name, in pages', async () => {

@@ -128,7 +128,7 @@ async function listenForEver(deps: S3NotificationsDeps, stream: Stream): Promise
 /** False where something may be missing. */
 function take(log: Logger, body: unknown, { records, isInput }: Stream): boolean {
   try {
-    return parseNotification(body)
+    return parseNotification(body, 'plain')
       .records.filter(({ bucket }) => isInput(bucket))
       .every((record) => records.add(record));
   } catch (error) {

@@ -215,3 +215,11 @@ describe('faults name the place', () => {
     fc.assert(fc.property(record, (fields) => check(minio({}, fields))));
   });
 });
+
+test('keys of the listen stream are taken as they are, those sent to a target are decoded', () => {
+  const body = (key: string): object => ({ Records: [minioRecord({ key })] });
+  for (const key of ['in/a+b', '100%', 'per%20cent', 'é 😀']) {
+    expect(parseNotification(body(key), 'plain').records[0]?.key).toBe(key);
+    expect(parseNotification(body(encodeEventKey(key))).records[0]?.key).toBe(key);
+  }
+});

@@ -38,23 +38,30 @@ const notCreations: ReadonlySet<string> = new Set([
 /**
  * Reads a bucket notification of MinIO (`{EventName, Key, Records}`, OSCAR §4.1) or of AWS (`{Records}`); every record counts
  * (OSCAR §10.2, item 21). Keys are decoded once: `+` is a space, then percent.
+ * @param keys `plain` for MinIO's listen stream, whose keys are not encoded, unlike those that go to its targets
  * @throws AppError `invalid_input` whose `field` names the place, and nothing else
  */
-export function parseNotification(body: unknown): ParsedNotification {
+export function parseNotification(body: unknown, keys: 'encoded' | 'plain' = 'encoded'): ParsedNotification {
   if (!isFields(body)) throw fault('', 'must be a JSON object');
   if (body['Event'] === 's3:TestEvent') return { records: [], ignored: 1 };
   const list = body['Records'];
   if (!Array.isArray(list)) throw fault('Records', 'must be a list');
   const records: NotificationRecord[] = [];
   for (const [at, record] of list.entries()) {
-    const parsed = parseRecord(record, `Records[${at}]`, list.length === 1 ? body['Key'] : undefined);
+    const outerKey = list.length === 1 ? body['Key'] : undefined;
+    const parsed = parseRecord(record, `Records[${at}]`, { keys, outerKey });
     if (parsed !== undefined) records.push(parsed);
   }
   return { records, ignored: list.length - records.length };
 }
 
-/** @param outerKey `bucket/key`, not encoded: MinIO says it a second time beside its one record */
-function parseRecord(record: unknown, place: string, outerKey: unknown): NotificationRecord | undefined {
+interface KeyForm {
+  readonly keys: 'encoded' | 'plain';
+  /** `bucket/key`, not encoded: MinIO says it a second time beside its one record. */
+  readonly outerKey: unknown;
+}
+
+function parseRecord(record: unknown, place: string, form: KeyForm): NotificationRecord | undefined {
   if (!isFields(record)) throw fault(place, 'must be an object');
   const eventName = text(record, 'eventName', place).replace(/^s3:/, '');
   if (!eventName.startsWith('ObjectCreated:') || notCreations.has(eventName)) return undefined;
@@ -71,7 +78,7 @@ function parseRecord(record: unknown, place: string, outerKey: unknown): Notific
     eventName,
     server: serverOf(record),
     bucket,
-    key: keyOf(object, where, bucket, outerKey),
+    key: keyOf(object, where, bucket, form),
     size: sizeOf(object, where),
     ...(etag === undefined ? {} : { etag }),
     ...(versionId === undefined || versionId === 'null' ? {} : { versionId }),
@@ -81,9 +88,11 @@ function parseRecord(record: unknown, place: string, outerKey: unknown): Notific
   };
 }
 
-function keyOf(object: Fields, place: string, bucket: string, outerKey: unknown): string {
-  const encoded = optionalText(object, 'key', place);
-  if (encoded !== undefined) return wellFormed(decodeKey(encoded, `${place}.key`), `${place}.key`);
+function keyOf(object: Fields, place: string, bucket: string, { keys, outerKey }: KeyForm): string {
+  const given = optionalText(object, 'key', place);
+  if (given !== undefined) {
+    return wellFormed(keys === 'plain' ? given : decodeKey(given, `${place}.key`), `${place}.key`);
+  }
   if (outerKey === undefined || outerKey === null) throw fault(`${place}.key`, 'is missing');
   if (
     typeof outerKey !== 'string' ||
