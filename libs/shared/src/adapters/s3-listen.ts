@@ -1,4 +1,4 @@
-import { createInterface } from 'node:readline';
+import type { IncomingMessage } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AppError } from '../errors/index.ts';
 import { SYSTEM_BUCKET } from '../stores/index.ts';
@@ -40,8 +40,14 @@ const nudgeMs = 250;
 /** Comes back in the event of the request that carries it, and fills the buffers. */
 const filler = `Sluice ${'.'.repeat(6000)}`;
 
+/** An object of the system bucket that may be asked for at any time. */
+export interface NudgedObject {
+  readonly key: string;
+  make(): Promise<unknown>;
+}
+
 /** The package's own poller ends for good at the first broken connection; this tells its caller, who begins again. */
-export function createS3Listen(s3: S3Client, nudgeKey: string): S3Listen {
+export function createS3Listen(s3: S3Client, nudged: NudgedObject): S3Listen {
   // Remembered: the next connection need not wait to find out.
   const server = { holdsBack: false };
   return async ({ onOpen, onNotification, signal }) => {
@@ -51,7 +57,7 @@ export function createS3Listen(s3: S3Client, nudgeKey: string): S3Listen {
     };
     signal.addEventListener('abort', stop, { once: true });
     const opened = { yes: false };
-    const nudging = nudge(s3, nudgeKey, server, opened, ended.signal);
+    const nudging = nudge(s3, nudged, server, opened, ended.signal);
     try {
       if (signal.aborted) return;
       const answer = await s3.client.makeRequestAsync({ method: 'GET', query }, '', [200], s3.region);
@@ -59,10 +65,8 @@ export function createS3Listen(s3: S3Client, nudgeKey: string): S3Listen {
       ended.signal.addEventListener('abort', () => answer.destroy(), { once: true });
       if (signal.aborted) return;
       onOpen();
-      for await (const line of createInterface({ input: answer, crlfDelay: Number.POSITIVE_INFINITY })) {
+      for await (const line of linesOf(answer)) {
         if (line.trim() === '' || line.includes(accessed)) continue;
-        if (line.length > maxLine)
-          throw new AppError('unavailable', 'The S3 server sent a line without end.');
         const body: unknown = JSON.parse(line);
         if (hasRecords(body)) onNotification(body);
       }
@@ -76,6 +80,17 @@ export function createS3Listen(s3: S3Client, nudgeKey: string): S3Listen {
   };
 }
 
+/** Not `readline`: its lines go on for ever where the answer is destroyed or its connection breaks. */
+async function* linesOf(answer: IncomingMessage): AsyncGenerator<string> {
+  let rest = '';
+  for await (const chunk of answer.setEncoding('utf8')) {
+    const lines = `${rest}${String(chunk)}`.split('\n');
+    rest = lines.pop() ?? '';
+    if (rest.length > maxLine) throw new AppError('unavailable', 'The S3 server sent a line without end.');
+    yield* lines;
+  }
+}
+
 /** The server's word that nothing happened has none. */
 function hasRecords(body: unknown): boolean {
   return typeof body === 'object' && body !== null && 'Records' in body && Array.isArray(body.Records);
@@ -83,7 +98,7 @@ function hasRecords(body: unknown): boolean {
 
 async function nudge(
   s3: S3Client,
-  key: string,
+  { key, make }: NudgedObject,
   server: { holdsBack: boolean },
   opened: { readonly yes: boolean },
   signal: AbortSignal,
@@ -103,8 +118,9 @@ async function nudge(
         s3.region,
       );
       await drain(answer);
-    } catch {
-      // The stream breaks, too, where the server is away, and its caller is told.
+    } catch (error) {
+      // Asking for what is not there is no event. The stream breaks, too, where the server is away, and its caller is told.
+      if (isAbsent(error)) await make().catch(() => undefined);
     }
   } while (await pause(nudgeMs));
 }
@@ -113,4 +129,9 @@ function listenError(error: unknown): AppError {
   const what = 'listen to the S3 server';
   if (!unknownCodes.has(s3Code(error) ?? '')) return fromS3Error(error, what);
   return new AppError('unsupported', `Cannot ${what}: it tells nobody of new objects.`, { cause: error });
+}
+
+/** HEAD has no body that would tell a bucket from an object. */
+function isAbsent(error: unknown): boolean {
+  return ['NotFound', 'NoSuchKey', 'NoSuchBucket'].includes(s3Code(error) ?? '');
 }

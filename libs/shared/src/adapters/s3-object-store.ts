@@ -47,11 +47,22 @@ export function createS3ObjectStore(deps: S3ObjectStoreDeps): S3ObjectStore {
     if (bucket !== SYSTEM_BUCKET) for (const listener of listeners) listener({ info });
     return info;
   };
+  const now = async (): Promise<number> => {
+    // The `Date` header has whole seconds: what was written in the same second would count as older.
+    await put(SYSTEM_BUCKET, clockKey, Buffer.from('x')).catch(async (error: unknown) => {
+      if (!isAppError(error, 'not_found')) throw error;
+      await buckets.createBucket(SYSTEM_BUCKET, {});
+      await put(SYSTEM_BUCKET, clockKey, Buffer.from('x'));
+    });
+    const state = await listOne(s3, SYSTEM_BUCKET, clockKey);
+    if (state === undefined) throw new AppError('unavailable', 'The clock of the S3 server cannot be read.');
+    return state.lastModified;
+  };
   return {
     ...buckets,
     ...createS3Readers(s3),
     ...createS3Listing(s3),
-    listen: createS3Listen(s3, clockKey),
+    listen: createS3Listen(s3, { key: clockKey, make: now }),
     put,
     onWrite: (listener) => {
       listeners.add(listener);
@@ -70,18 +81,7 @@ export function createS3ObjectStore(deps: S3ObjectStoreDeps): S3ObjectStore {
       }
       return presign(deps, request);
     },
-    now: async () => {
-      // The `Date` header has whole seconds: what was written in the same second would count as older.
-      await put(SYSTEM_BUCKET, clockKey, Buffer.from('x')).catch(async (error: unknown) => {
-        if (!isAppError(error, 'not_found')) throw error;
-        await buckets.createBucket(SYSTEM_BUCKET, {});
-        await put(SYSTEM_BUCKET, clockKey, Buffer.from('x'));
-      });
-      const state = await listOne(s3, SYSTEM_BUCKET, clockKey);
-      if (state === undefined)
-        throw new AppError('unavailable', 'The clock of the S3 server cannot be read.');
-      return state.lastModified;
-    },
+    now,
     check: async () => {
       try {
         await s3.client.bucketExists(SYSTEM_BUCKET);
