@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CopyDestinationOptions, CopySourceOptions } from 'minio';
+import { CopyDestinationOptions, CopySourceOptions, NotificationConfig, QueueConfig } from 'minio';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { keysOf, openMinio, textOf, type Minio } from './support/minio.ts';
 import { removeFolder, root, startServer, tempFolder, type Server } from './support/server.ts';
@@ -20,7 +20,7 @@ let server: Server;
 const env = (): Record<string, string> => ({ ...minio.env });
 
 beforeAll(async () => {
-  [minio, data] = await Promise.all([openMinio(), tempFolder()]);
+  [minio, data] = await Promise.all([openMinio({ env: theirTarget }), tempFolder()]);
   server = await startServer({ data, env: env() });
 });
 afterAll(async () => {
@@ -28,6 +28,12 @@ afterAll(async () => {
   await minio.close();
   await removeFolder(data);
 });
+
+/** A target of somebody else's, which nobody answers at. */
+const theirTarget = {
+  MINIO_NOTIFY_WEBHOOK_ENABLE_THEIRS: 'on',
+  MINIO_NOTIFY_WEBHOOK_ENDPOINT_THEIRS: 'http://127.0.0.1:9/hook',
+};
 
 const newName = (): string => `t${randomBytes(6).toString('hex')}`;
 
@@ -176,6 +182,15 @@ describe('a server with its buckets on S3', () => {
       ],
     });
     await client.setBucketPolicy(name, policy);
+    const rule = new QueueConfig('arn:minio:sqs::THEIRS:webhook');
+    rule.setId('theirs');
+    rule.addFilterPrefix('other-in/');
+    rule.addEvent('s3:ObjectCreated:*');
+    const rules = new NotificationConfig();
+    rules.add(rule);
+    await client.setBucketNotification(name, rules);
+    const rulesBefore = await client.getBucketNotification(name);
+    expect(JSON.stringify(rulesBefore)).toContain('THEIRS');
     await createService(server, name, upper);
     const update = await server.request('/system/services', {
       method: 'PUT',
@@ -192,6 +207,7 @@ describe('a server with its buckets on S3', () => {
     expect(await textOf(client, name, 'out/a')).toBe('A');
     expect((await server.request(`/system/services/${name}`, { method: 'DELETE' })).status).toBe(204);
     expect(JSON.parse(await client.getBucketPolicy(name))).toEqual(JSON.parse(policy));
+    expect(await client.getBucketNotification(name)).toEqual(rulesBefore);
     expect(await client.getBucketTagging(name)).toEqual([{ Key: 'theirs', Value: 'yes' }]);
     expect(await keysOf(client, name, 'out/')).toContain('out/a');
   });
