@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { AppError, type ErrorCode } from '@sluice/shared/errors';
 import type { Logger } from '@sluice/shared/telemetry';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import './types.ts';
+import type { Wire } from './types.ts';
 
 /** The only place where failures become HTTP. */
 const statuses = {
@@ -33,11 +33,17 @@ interface Problem {
   readonly retryAfter?: number;
 }
 
-export type ErrorHandler = (error: unknown, request: FastifyRequest, reply: FastifyReply) => void;
+/** `wire` where no route was found; otherwise it is the route's. */
+export type ErrorHandler = (
+  error: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  wire?: Wire,
+) => void;
 
 /** OSCAR's routes answer in text, Sluice's in `application/problem+json` (RFC 9457); our own bugs say nothing and are logged. */
 export function createErrorHandler(log: Logger): ErrorHandler {
-  return (error, request, reply) => {
+  return (error, request, reply, wire = request.routeOptions.config.wire) => {
     const problem = hasLeft(request) ? left : problemOf(error);
     if (problem === undefined) {
       log.error({ err: error, request_id: request.id, route: routeOf(request) }, 'request failed');
@@ -51,7 +57,7 @@ export function createErrorHandler(log: Logger): ErrorHandler {
     if (problem.retryAfter !== undefined) void reply.header('retry-after', String(problem.retryAfter));
     void reply.code(problem.status);
     if (request.method === 'HEAD') void reply.send();
-    else if (request.routeOptions.config.wire === 'sluice') sendProblem(reply, problem);
+    else if (wire === 'sluice') sendProblem(reply, problem);
     else void reply.header('content-type', 'text/plain; charset=utf-8').send(problem.detail);
   };
 }
@@ -88,7 +94,7 @@ function problemOf(error: unknown): Problem | undefined {
       ...(error.retry === 'later' ? { retryAfter: error.retryAfterSeconds ?? defaultRetryAfter } : {}),
     };
   }
-  // What Fastify itself refuses: a malformed URL, a content length that lies.
+  // What Fastify itself refuses: a content length that lies.
   if (!(error instanceof Error) || !('statusCode' in error) || typeof error.statusCode !== 'number')
     return undefined;
   const { statusCode } = error;

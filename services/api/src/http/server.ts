@@ -25,7 +25,9 @@ import { runRoutes } from './routes/runs.ts';
 import { serviceAuthRoutes } from './routes/service-auth.ts';
 import { serviceRoutes } from './routes/services.ts';
 import { systemRoutes } from './routes/system.ts';
+import type { DocumentedRoute } from './route-doc.ts';
 import { collectRoutes } from './route.ts';
+import { urlFault } from './url-faults.ts';
 import { validatorCompiler } from './validation.ts';
 
 /** Headers must be in after this. */
@@ -39,6 +41,7 @@ const maxConnections = 10_000;
 export function createServer(context: HttpContext): FastifyInstance {
   const { config } = context;
   const onError = createErrorHandler(context.log);
+  let routes: readonly DocumentedRoute[] = [];
   const options: FastifyHttpOptions<Server> = {
     logger: false,
     exposeHeadRoutes: false,
@@ -52,8 +55,11 @@ export function createServer(context: HttpContext): FastifyInstance {
     routerOptions: { maxParamLength },
     genReqId: requestIds(),
     clientErrorHandler: refuseBytes,
-    frameworkErrors: (error, request, reply) => {
-      onError(error, request, reply);
+    // What the router cannot read: nothing of a route has run.
+    frameworkErrors: (_error, request, reply) => {
+      const { method, url = '/' } = request.raw;
+      const fault = urlFault({ method: method ?? '', url }, routes, maxParamLength);
+      onError(fault.error, request, reply, fault.wire);
     },
   };
   // Ours, so that Fastify's are not even loaded (50 ms of the start); its types know no validator but Ajv. Answers are
@@ -68,19 +74,29 @@ export function createServer(context: HttpContext): FastifyInstance {
   });
   const app = Fastify(options);
   app.server.maxConnections = maxConnections;
-  install(app, context, onError);
+  routes = install(app, context, onError);
   return app;
 }
 
-function install(app: FastifyInstance, context: HttpContext, onError: ErrorHandler): void {
+function install(
+  app: FastifyInstance,
+  context: HttpContext,
+  onError: ErrorHandler,
+): readonly DocumentedRoute[] {
   const { config } = context;
   installObservation(app, context);
   installCallLog(app, context);
   installCors(app, config.cors);
+  app.addHook('onRequest', (request, reply, done) => {
+    // Before its body is read: nobody wants it, and Fastify would have more to say of some methods.
+    if (request.is404) notFound(request, reply);
+    else done();
+  });
   installBodies(app, { limit: config.bodyLimit, memory: config.bodyMemory, timeoutMs: config.readTimeoutMs });
   installAccess(app, context.authenticate);
-  app.setErrorHandler(onError);
-  app.setNotFoundHandler(notFound);
+  app.setErrorHandler((error, request, reply) => {
+    onError(error, request, reply);
+  });
   const routes = collectRoutes(app);
   pageRoutes(app, context, routes);
   systemRoutes(app, context);
@@ -97,6 +113,7 @@ function install(app: FastifyInstance, context: HttpContext, onError: ErrorHandl
     objectRoutes(scope, context);
     done();
   });
+  return routes;
 }
 
 /** The same for an unknown path and a wrong method (OSCAR §0). */

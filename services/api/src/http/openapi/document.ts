@@ -176,7 +176,8 @@ function answerOf(answer: Answer, example: unknown, components: Components): obj
 /** What every route of its kind can answer, and what this one adds. */
 function errorStatuses({ schemes, doc }: DocumentedRoute): number[] {
   const statuses = new Set(doc.errors);
-  if (doc.requestBody !== undefined || doc.querystring !== undefined) statuses.add(400);
+  // A name in the path may be no UTF-8, or too long.
+  if ([doc.requestBody, doc.querystring, doc.params].some((input) => input !== undefined)) statuses.add(400);
   if (doc.requestBody !== undefined) statuses.add(408).add(413);
   if (schemes.length > 0) statuses.add(401).add(503);
   statuses.add(500);
