@@ -1,5 +1,6 @@
 import type { Bus, Page } from '@sluice/shared/bus';
 import { finalStates, isFinal, type Run, type RunState } from '@sluice/shared/contracts';
+import { AppError, isAppError } from '@sluice/shared/errors';
 import type { DefinitionStore, RunLedger, RunLogs } from '@sluice/shared/stores';
 import type { Random } from '../ports.ts';
 import { cancelRun } from './cancel-run.ts';
@@ -14,6 +15,7 @@ export interface JobsContext {
 
 /** Runs as OSCAR's log routes see them (OSCAR §1.8): those of the service that has the name now. */
 export interface Jobs {
+  /** @throws AppError `invalid_input` for a page that was not given out */
   list(service: string, query: { limit: number; page?: string }): Promise<Page<Run> | undefined>;
   /** Undefined where there is no such run of that service. */
   get(service: string, id: string): Promise<Run | undefined>;
@@ -45,10 +47,9 @@ export function createJobs(context: JobsContext): Jobs {
     list: async (service, { limit, page }) => {
       const stored = await context.definitions.get(service);
       if (stored === undefined) return undefined;
-      return context.ledger.list({
-        serviceUid: stored.uid,
-        limit,
-        ...(page === undefined ? {} : { cursor: page }),
+      const query = { serviceUid: stored.uid, limit, ...(page === undefined ? {} : { cursor: page }) };
+      return context.ledger.list(query).catch((error: unknown) => {
+        throw isAppError(error, 'invalid_input') && error.field === 'cursor' ? unknownPage(error) : error;
       });
     },
     get: find,
@@ -70,6 +71,14 @@ export function createJobs(context: JobsContext): Jobs {
       return true;
     },
   };
+}
+
+/** OSCAR calls a cursor a page. */
+function unknownPage(cause: AppError): AppError {
+  return new AppError('invalid_input', 'The page is not one that a listing gave out.', {
+    field: 'page',
+    cause,
+  });
 }
 
 /** Newest first, so that what is accepted meanwhile does not keep the loop going. */

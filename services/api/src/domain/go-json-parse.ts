@@ -25,6 +25,8 @@ interface Scanner {
   readonly text: string;
   at: number;
   values: number;
+  /** The key of the outermost object that is being read. */
+  field?: string;
 }
 
 /**
@@ -39,9 +41,9 @@ export function parseFirstJson(text: string): JsonValue {
 }
 
 function readValue(scanner: Scanner, depth: number): JsonValue {
-  if (depth > maxDepth) throw new AppError('invalid_input', 'exceeded max depth');
+  if (depth > maxDepth) throw beyond(scanner, 'exceeded max depth');
   scanner.values += 1;
-  if (scanner.values > maxValues) throw new AppError('invalid_input', `more than ${maxValues} JSON values`);
+  if (scanner.values > maxValues) throw beyond(scanner, `more than ${maxValues} JSON values`);
   const char = scanner.text[scanner.at];
   switch (char) {
     case '{':
@@ -79,6 +81,7 @@ function readObject(scanner: Scanner, depth: number): JsonObject {
     if (scanner.text[scanner.at] !== ':') throw unexpected(scanner, 'after object key');
     scanner.at += 1;
     skipSpace(scanner);
+    if (depth === 0) scanner.field = key;
     object.entries.push([key, readValue(scanner, depth + 1)]);
     skipSpace(scanner);
     const char = scanner.text[scanner.at];
@@ -199,6 +202,13 @@ function skipSpace(scanner: Scanner): void {
     if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) return;
     scanner.at += 1;
   }
+}
+
+/** Go says where bytes are wrong, but of a limit it would not say what went over it. */
+function beyond({ field }: Scanner, message: string): AppError {
+  if (field === undefined) return new AppError('invalid_input', message);
+  const name = field.slice(0, 100);
+  return new AppError('invalid_input', `${name}: ${message}`, { field: name });
 }
 
 function unexpected(scanner: Readonly<Scanner>, where: string): AppError {

@@ -129,6 +129,7 @@ function tooLarge(limit: number): AppError {
   return new AppError(
     'too_large',
     `The request body is larger than the limit of ${limit} bytes. Put large files into a bucket: the object routes and presigned URLs take them.`,
+    { field: 'body' },
   );
 }
 

@@ -165,7 +165,8 @@ describe('OSCAR §12.4, 6: jobs and logs', () => {
       page = answer.next_page ?? '';
     } while (page !== '');
     expect(seen).toEqual(ids);
-    expect((await api.call('GET', '/system/logs/pages?page=garbage')).status).toBe(400);
+    const wrong = await api.call('GET', '/system/logs/pages?page=garbage');
+    expect(wrong).toMatchObject({ status: 400, text: 'The page is not one that a listing gave out.' });
   });
 
   test('deleting takes the succeeded ones, `all` the others too and cancels what is under way', async () => {
