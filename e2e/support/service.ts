@@ -12,6 +12,18 @@ export interface RunView {
   readonly timeline: readonly { at: string; state: string; attempt: number; message?: string }[];
 }
 
+/** A service whose input and output lie in a bucket of its name. */
+export function definitionOf(name: string, script: string, more: Readonly<Record<string, unknown>>): object {
+  return {
+    name,
+    image: 'example/any',
+    script,
+    input: [{ storage_provider: 'minio.default', path: `${name}/in` }],
+    output: [{ storage_provider: 'minio.default', path: `${name}/out` }],
+    ...more,
+  };
+}
+
 /** Creates a service whose input and output lie in a bucket of its name. */
 export async function createService(
   server: Server,
@@ -19,17 +31,8 @@ export async function createService(
   script: string,
   more: Readonly<Record<string, unknown>> = {},
 ): Promise<void> {
-  const answer = await server.request('/system/services', {
-    method: 'POST',
-    body: JSON.stringify({
-      name,
-      image: 'example/any',
-      script,
-      input: [{ storage_provider: 'minio.default', path: `${name}/in` }],
-      output: [{ storage_provider: 'minio.default', path: `${name}/out` }],
-      ...more,
-    }),
-  });
+  const body = JSON.stringify(definitionOf(name, script, more));
+  const answer = await server.request('/system/services', { method: 'POST', body });
   if (answer.status !== 201) throw new Error(`create ${name}: ${answer.status} ${await answer.text()}`);
 }
 
