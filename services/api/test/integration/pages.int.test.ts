@@ -63,6 +63,9 @@ describe('GET /docs', () => {
     const page = await get('/docs');
     expect(page.status).toBe(200);
     expect(page.headers['content-security-policy']).toContain("default-src 'none'; script-src 'self';");
+    expect(page.headers['content-security-policy']).toContain("frame-ancestors 'none'");
+    expect(page.headers['x-content-type-options']).toBe('nosniff');
+    expect(page.headers['referrer-policy']).toBe('no-referrer');
     expect(page.text).not.toMatch(/<script(?! src=)|<style|\son\w+=|\sstyle=/);
     const files = sources(page.text);
     expect(files).toHaveLength(4);
@@ -71,6 +74,7 @@ describe('GET /docs', () => {
         expect(file).toMatch(/^docs\/[\w.-]+$/);
         const answer = await get(`/${file}`);
         expect(answer.headers['content-length']).toBe(String(answer.bytes.byteLength));
+        expect(answer.headers['x-content-type-options']).toBe('nosniff');
         return [answer.status, answer.headers['content-type'], answer.bytes.byteLength > 0];
       }),
     );
