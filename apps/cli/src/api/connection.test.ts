@@ -133,3 +133,13 @@ describe('the credentials', () => {
 it.each(['ftp://host', 'http://', 'http://a b', 'http://%'])('refuses the URL %j', (text) => {
   expect(() => parseUrl(text)).toThrow(/is not a URL/);
 });
+
+it.each([
+  'https://ada:s3cret@host:80a',
+  'https://ada:s3cret/x@host',
+  'ada:s3cret#x@host:port',
+  'https://s3cret@x@:',
+])('the refusal of %s does not show its password', (text) => {
+  expect(() => parseUrl(text)).toThrow(/is not a URL/);
+  expect(() => parseUrl(text)).not.toThrow(/s3cret/);
+});

@@ -130,7 +130,7 @@ function nonEmpty(value: string | undefined): string | undefined {
 export function parseUrl(text: string): { readonly url: URL; readonly credentials: Credentials | undefined } {
   const withScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`;
   if (!URL.canParse(withScheme))
-    throw usageError(`"${text}" is not a URL`, `It has to look like ${defaultUrl}`);
+    throw usageError(`"${withoutCredentials(text)}" is not a URL`, `It has to look like ${defaultUrl}`);
   const url = new URL(withScheme);
   if (url.protocol !== 'http:' && url.protocol !== 'https:') {
     throw usageError(
@@ -148,6 +148,11 @@ export function parseUrl(text: string): { readonly url: URL; readonly credential
   url.search = '';
   url.pathname = url.pathname.replace(/\/+$/, '');
   return { url, credentials };
+}
+
+/** What stands before the last `@` may be a password with characters that a URL can't have, which is why it was not understood. */
+function withoutCredentials(text: string): string {
+  return text.replace(/^((?:[^:/@]*:\/\/)?).*@/s, '$1…@');
 }
 
 function percentDecoded(text: string): string {

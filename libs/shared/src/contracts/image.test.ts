@@ -72,6 +72,10 @@ test.each([
   '_/x',
   'x_',
   '0123456789abcdef'.repeat(4),
+  digest,
+  `docker://${digest}`,
+  // Engines look for ids by their beginning, too.
+  'sha256:0123abcd',
   `ghcr.io/${'a'.repeat(260)}`,
   `${'a/'.repeat(100_000)}a`,
 ])('%j is no image', (text) => {

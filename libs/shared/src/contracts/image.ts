@@ -24,7 +24,7 @@ const segmentForm = /^[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*$/;
 const tagForm = /^\w[\w.-]{0,127}$/;
 const digestForm = /^[A-Za-z][A-Za-z0-9]*(?:[+._-][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,256}$/;
 /** Docker takes it for the id of an image that is there already, whatever registry it came from. */
-const imageId = /^[0-9a-f]{64}$/;
+const imageId = /^(?:[0-9a-f]{64}|sha256:[0-9a-f]+)$/;
 /** Of registry and repository together, as the distribution project has it. */
 const maxName = 255;
 const maxReference = 1024;
