@@ -64,6 +64,8 @@ export interface Api extends Component {
 
 /** Time that answers under way get when the server stops. */
 const drainMs = 5000;
+/** Time that calls get after that to be told that nobody waits for them any more. */
+const lastWordsMs = 500;
 const idleCheckMs = 20;
 
 /** `owner_name` of what the administrator makes (OSCAR §1.2, step 12). */
@@ -73,7 +75,7 @@ const systemRandom: Random = { hex: (bytes) => randomBytes(bytes).toString('hex'
 
 /** The HTTP front door: OSCAR's routes and Sluice's own. */
 export function createApi(deps: ApiDeps): Api {
-  const { config, clock } = deps;
+  const { config } = deps;
   const context = httpContext(deps);
   registerStoreMetrics(deps.metrics, deps);
   const app = createServer(context);
@@ -84,7 +86,7 @@ export function createApi(deps: ApiDeps): Api {
     const closing = app.close().finally(() => {
       closed.abort();
     });
-    await Promise.all([closing, closeConnections(app.server, clock, closed.signal)]);
+    await Promise.all([closing, closeConnections(app.server, context, closed.signal)]);
     await closeContext(context);
   };
   return {
@@ -123,10 +125,17 @@ async function closeContext({ feed, runners, calls, directory }: HttpContext): P
 }
 
 /** A connection whose answer is sent is idle, and kept alive unless somebody closes it; what is left after a while is cut. */
-async function closeConnections(server: Server, clock: Clock, closed: AbortSignal): Promise<void> {
+async function closeConnections(
+  server: Server,
+  { calls, clock }: Pick<HttpContext, 'calls' | 'clock'>,
+  closed: AbortSignal,
+): Promise<void> {
   const end = clock.monotonic() + drainMs;
   while (!closed.aborted) {
-    if (clock.monotonic() < end) server.closeIdleConnections();
+    const left = end - clock.monotonic();
+    // A call whose connection is just cut looks like a network that failed, which clients try again without a thought.
+    if (left <= 0) calls.abandon();
+    if (left > -lastWordsMs) server.closeIdleConnections();
     // Downloads that nobody reads would keep the server for ever.
     else server.closeAllConnections();
     await clock.sleep(idleCheckMs, closed).catch(() => undefined);

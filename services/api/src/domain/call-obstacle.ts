@@ -56,3 +56,9 @@ function whyNone(state: RunnerState | undefined): string {
 export function shuttingDown(): AppError {
   return new AppError('unavailable', 'The server is being stopped.', { retryAfterSeconds: soon });
 }
+
+/** For a call that a runner had in hand. */
+export function endedByStop(): AppError {
+  const message = 'The server was stopped during the call: nobody knows how far the script came.';
+  return new AppError('unavailable', message, { retryAfterSeconds: soon });
+}

@@ -143,3 +143,21 @@ test('a server that stops answers those that wait, and lets runners end what the
   expect(said.at(-1)).toMatchObject({ waiting: 0, active: 0 });
   await own.close();
 });
+
+test('a server that stops tells callers whose runner does not come to an end', async () => {
+  const own = await startFixture();
+  const token = await own.service('endless');
+  const uid = (await own.definitions.get('endless'))?.uid ?? '';
+  const runner = await fakeRunner('endless-r', () => undefined);
+  calls.started.push(runner);
+  sayRunners(own.bus, { name: 'endless', uid }, [runner.entry]);
+  const call = own.call('POST', '/run/endless', { as: token, body: 'a' });
+  const invocation = await eventually('the runner has it', () => runner.invocations[0]);
+  const stopped = own.api.stop();
+  const answer = await call;
+  expect([answer.status, answer.headers['retry-after']]).toEqual([503, '5']);
+  expect(answer.text).toContain('The server was stopped during the call');
+  await invocation.closed;
+  await stopped;
+  await own.close();
+});

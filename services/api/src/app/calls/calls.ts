@@ -3,7 +3,7 @@ import { isAppError } from '@sluice/shared/errors';
 import type { Bus } from '@sluice/shared/bus';
 import type { Clock } from '@sluice/shared/lifecycle';
 import { newTraceparent, type Logger, type Registry } from '@sluice/shared/telemetry';
-import { obstacleOf, shuttingDown, type Obstacle } from '../../domain/call-obstacle.ts';
+import { endedByStop, obstacleOf, shuttingDown, type Obstacle } from '../../domain/call-obstacle.ts';
 import { callTimeoutMs } from '../../domain/call-request.ts';
 import type { Random, RunnerClient } from '../../ports.ts';
 import type { Directory } from '../directory.ts';
@@ -41,6 +41,8 @@ export interface Calls {
   perform(request: CallRequest): Promise<Call>;
   /** Takes nothing new and ends what waits; what runners have in hand goes on. */
   refuse(): void;
+  /** Answers those that runners still have in hand: 503, and the runner is told to end them. After `refuse`. */
+  abandon(): void;
   stop(): Promise<void>;
 }
 
@@ -70,6 +72,8 @@ interface Hall {
   /** By uid. */
   readonly services: Map<string, ServiceCalls>;
   stopping: boolean;
+  /** Aborted when calls in hand have had their time. */
+  readonly ending: AbortController;
 }
 
 export function createCalls(deps: CallsDeps): Calls {
@@ -79,7 +83,9 @@ export function createCalls(deps: CallsDeps): Calls {
     return { waiting: calls?.waiting() ?? 0, active: calls?.active() ?? 0 };
   };
   const demand = createDemandTeller({ ...deps, demandOf });
-  const hall: Hall = { deps, metrics: createCallMetrics(deps.metrics), demand, services, stopping: false };
+  const metrics = createCallMetrics(deps.metrics);
+  const ending = new AbortController();
+  const hall: Hall = { deps, metrics, demand, services, stopping: false, ending };
   let turns = 0;
   deps.runners.onState((state) => services.get(state.service_uid)?.look());
   return {
@@ -97,6 +103,9 @@ export function createCalls(deps: CallsDeps): Calls {
       hall.stopping = true;
       for (const calls of services.values()) calls.look();
     },
+    abandon: () => {
+      ending.abort(endedByStop());
+    },
     stop: async () => {
       await demand.stop();
       await deps.client.close();
@@ -111,7 +120,7 @@ async function perform(hall: Hall, request: CallRequest, turn: number): Promise<
   const performed = await callsOf(hall, service).perform({
     turn,
     arrivedAt: deps.clock.monotonic(),
-    signal,
+    signal: AbortSignal.any([signal, hall.ending.signal]),
     body,
     wire: {
       call_id,
