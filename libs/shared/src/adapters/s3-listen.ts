@@ -40,30 +40,31 @@ const nudgeMs = 250;
 /** Comes back in the event of the request that carries it, and fills the buffers. */
 const filler = `Sluice ${'.'.repeat(6000)}`;
 
-/** An object of the system bucket that may be asked for at any time. */
-export interface NudgedObject {
-  readonly key: string;
-  make(): Promise<unknown>;
+export interface S3ListenDeps {
+  /** A client for one stream. It has its own connections, so that all of them can be cut, one whose answer has not begun included. */
+  readonly connect: () => S3Client;
+  /** The object of the system bucket that is looked at to nudge the server. */
+  readonly nudged: { readonly key: string; readonly make: () => Promise<unknown> };
 }
 
 /** The package's own poller ends for good at the first broken connection; this tells its caller, who begins again. */
-export function createS3Listen(s3: S3Client, nudged: NudgedObject): S3Listen {
+export function createS3Listen({ connect, nudged }: S3ListenDeps): S3Listen {
   // Remembered: the next connection need not wait to find out.
   const server = { holdsBack: false };
   return async ({ onOpen, onNotification, signal }) => {
+    if (signal.aborted) return;
+    const s3 = connect();
     const ended = new AbortController();
     const stop = (): void => {
       ended.abort();
+      s3.close();
     };
     signal.addEventListener('abort', stop, { once: true });
     const opened = { yes: false };
-    const nudging = nudge(s3, nudged, server, opened, ended.signal);
+    const nudging = nudge(s3, nudged, { server, opened, signal: ended.signal });
     try {
-      if (signal.aborted) return;
       const answer = await s3.client.makeRequestAsync({ method: 'GET', query }, '', [200], s3.region);
       opened.yes = true;
-      ended.signal.addEventListener('abort', () => answer.destroy(), { once: true });
-      if (signal.aborted) return;
       onOpen();
       for await (const line of linesOf(answer)) {
         if (line.trim() === '' || line.includes(accessed)) continue;
@@ -74,7 +75,7 @@ export function createS3Listen(s3: S3Client, nudged: NudgedObject): S3Listen {
       if (!signal.aborted) throw listenError(error);
     } finally {
       signal.removeEventListener('abort', stop);
-      ended.abort();
+      stop();
       await nudging;
     }
   };
@@ -96,12 +97,16 @@ function hasRecords(body: unknown): boolean {
   return typeof body === 'object' && body !== null && 'Records' in body && Array.isArray(body.Records);
 }
 
+interface Nudging {
+  readonly server: { holdsBack: boolean };
+  readonly opened: { readonly yes: boolean };
+  readonly signal: AbortSignal;
+}
+
 async function nudge(
   s3: S3Client,
-  { key, make }: NudgedObject,
-  server: { holdsBack: boolean },
-  opened: { readonly yes: boolean },
-  signal: AbortSignal,
+  { key, make }: S3ListenDeps['nudged'],
+  { server, opened, signal }: Nudging,
 ): Promise<void> {
   const pause = async (ms: number): Promise<boolean> =>
     delay(ms, true, { signal, ref: false }).catch(() => false);

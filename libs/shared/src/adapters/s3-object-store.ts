@@ -1,14 +1,7 @@
-import { presignSignatureV4 } from 'minio/dist/esm/signing.mjs';
 import { AppError, isAppError } from '../errors/index.ts';
 import type { Clock } from '../lifecycle/index.ts';
-import {
-  encodeObjectKey,
-  SYSTEM_BUCKET,
-  type ObjectHead,
-  type ObjectStore,
-  type PresignRequest,
-} from '../stores/index.ts';
-import { checkPresignRequest, requiredHeaders } from './presign.ts';
+import { SYSTEM_BUCKET, type ObjectHead, type ObjectStore } from '../stores/index.ts';
+import { checkPresignRequest } from './presign.ts';
 import { bucketExists, createS3Buckets } from './s3-buckets.ts';
 import { call } from './s3-call.ts';
 import { createS3Client, type S3Connection } from './s3-client.ts';
@@ -17,6 +10,7 @@ import { createS3Readers } from './s3-get.ts';
 import { createS3Listen, type S3Listen } from './s3-listen.ts';
 import { createS3Listing, listOne } from './s3-listing.ts';
 import { checkPlace } from './s3-names.ts';
+import { presignS3 } from './s3-presign.ts';
 import { putS3Object } from './s3-put.ts';
 
 export interface S3ObjectStoreDeps {
@@ -62,7 +56,10 @@ export function createS3ObjectStore(deps: S3ObjectStoreDeps): S3ObjectStore {
     ...buckets,
     ...createS3Readers(s3),
     ...createS3Listing(s3),
-    listen: createS3Listen(s3, { key: clockKey, make: now }),
+    listen: createS3Listen({
+      connect: () => createS3Client(deps.connection),
+      nudged: { key: clockKey, make: now },
+    }),
     put,
     onWrite: (listener) => {
       listeners.add(listener);
@@ -79,7 +76,7 @@ export function createS3ObjectStore(deps: S3ObjectStoreDeps): S3ObjectStore {
       if (!(await bucketExists(s3, request.bucket))) {
         throw new AppError('not_found', `The bucket ${request.bucket} does not exist.`);
       }
-      return presign(deps, request);
+      return presignS3({ ...deps, endpoint: deps.publicEndpoint ?? deps.connection.endpoint }, request);
     },
     now,
     check: async () => {
@@ -93,34 +90,4 @@ export function createS3ObjectStore(deps: S3ObjectStoreDeps): S3ObjectStore {
       s3.close();
     },
   };
-}
-
-async function presign(
-  { connection, publicEndpoint, clock }: S3ObjectStoreDeps,
-  request: PresignRequest,
-): ReturnType<ObjectStore['presign']> {
-  const at = new Date(clock.now());
-  const upload = request.operation === 'upload';
-  const headers = requiredHeaders(request);
-  const { protocol, host } = publicEndpoint ?? connection.endpoint;
-  const type = upload || request.contentType === undefined ? '' : encodeURIComponent(request.contentType);
-  const query = type === '' ? '' : `?response-content-type=${type}`;
-  const signed = Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]);
-  const method = upload ? 'PUT' : 'GET';
-  const url = presignSignatureV4(
-    {
-      method,
-      protocol,
-      path: `/${request.bucket}/${encodeObjectKey(request.key)}${query}`,
-      headers: { ...Object.fromEntries(signed), host },
-    },
-    connection.accessKey,
-    connection.secretKey.reveal(),
-    undefined,
-    connection.region,
-    at,
-    request.expiresInSeconds,
-  );
-  // The package leaves the content type out of what is signed: the server takes any, so that it is a request, not a rule.
-  return { method, url, expiresAt: at.getTime() + request.expiresInSeconds * 1000, headers };
 }
