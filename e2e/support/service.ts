@@ -7,7 +7,7 @@ export interface RunView {
   readonly attempt: number;
   readonly exit_code?: number;
   readonly failure?: { code: string; message: string };
-  readonly input?: { bucket: string; key: string };
+  readonly input?: { bucket: string; key: string; etag: string };
   readonly outputs?: readonly { bucket: string; key: string; size: number }[];
   readonly timeline: readonly { at: string; state: string; attempt: number; message?: string }[];
 }

@@ -22,7 +22,7 @@ export interface S3Connection {
 export interface S3Client {
   readonly client: Client;
   readonly region: string;
-  /** Lets the connections go. */
+  /** Cuts every connection; what is asked afterwards fails. */
   close(): void;
 }
 
@@ -45,6 +45,7 @@ export function createS3Client(connection: S3Connection): S3Client {
         ...(connection.ca === undefined ? {} : { ca: [...getCACertificates('default'), connection.ca] }),
       })
     : new http.Agent(common);
+  const closing = new AbortController();
   const client = new Client({
     endPoint: endpoint.hostname.replace(/^\[(.*)\]$/, '$1'),
     port: Number(endpoint.port) || (secure ? 443 : 80),
@@ -53,7 +54,7 @@ export function createS3Client(connection: S3Connection): S3Client {
     secretKey: connection.secretKey.reveal(),
     region,
     pathStyle: true,
-    transport: transportOf(secure, connection.silenceMs ?? 30_000),
+    transport: transportOf({ secure, silenceMs: connection.silenceMs ?? 30_000, closed: closing.signal }),
     transportAgent: agent,
     retryOptions: { disableRetry: true },
   });
@@ -63,6 +64,7 @@ export function createS3Client(connection: S3Connection): S3Client {
     client,
     region,
     close: () => {
+      closing.abort();
       agent.destroy();
     },
   };
@@ -75,7 +77,13 @@ const unreadStatuses: ReadonlySet<number> = new Set([408, 429, 499, 500, 502, 50
 /** Of a server's error answer. */
 const maxErrorBytes = 65_536;
 
-function transportOf(secure: boolean, silenceMs: number): Transport {
+interface TransportSettings {
+  readonly secure: boolean;
+  readonly silenceMs: number;
+  readonly closed: AbortSignal;
+}
+
+function transportOf({ secure, silenceMs, closed }: TransportSettings): Transport {
   const request = (options: https.RequestOptions, answered: (answer: http.IncomingMessage) => void) => {
     const take = (answer: http.IncomingMessage): void => {
       if (!unreadStatuses.has(answer.statusCode ?? 0)) {
@@ -91,6 +99,7 @@ function transportOf(secure: boolean, silenceMs: number): Transport {
     made.setTimeout(silenceMs, () => {
       made.destroy(Object.assign(new Error(`nothing came for ${silenceMs} ms`), { code: 'ETIMEDOUT' }));
     });
+    if (closed.aborted) made.destroy(Object.assign(new Error('the client is closed'), { code: 'ECANCELED' }));
     return made;
   };
   return { request } as unknown as Transport;
