@@ -57,7 +57,7 @@ function startHint(connection: Connection): string {
   }
   const stopped =
     connection.dataFolder === undefined ? '' : ` (the server of ${connection.dataFolder} has ended)`;
-  return `Start one with: npm start${stopped}; name another with --url or SLUICE_URL.`;
+  return `Start one with: npm start${stopped}; name another with --url or SLUICE_URL, its data folder with SLUICE_DATA.`;
 }
 
 /** What to say when the server said no: its problem document, its text, or the status alone. */

@@ -86,6 +86,14 @@ it.each<[object, string]>([
     { state: 'failed', exit_code: 3, failure: { code: 'script_failed', message: 'ended with exit code 3' } },
     'ended with exit code 3',
   ],
+  [
+    {
+      state: 'failed',
+      exit_code: 2,
+      failure: { code: 'script_failed', message: 'exit code 2; its last lines:\nno' },
+    },
+    'exit code 2',
+  ],
   [{ state: 'failed', failure: { code: 'input_missing', message: '' } }, 'input_missing'],
   [{ state: 'failed', exit_code: 9 }, 'exit code 9'],
   [{ state: 'cancelled' }, 'cancelled'],

@@ -21,9 +21,9 @@ export function failureText(run: WireRun): string {
   return exit === undefined || message.includes(exit) ? message : `${exit}: ${message}`;
 }
 
-/** The server's messages may go on with lines of the log, which are shown as such. */
+/** The server's messages may go on with lines of the log, which are shown as such; so the words that lead to them go, too. */
 function firstLine(text: string): string {
-  return oneLine(text.split('\n', 1)[0] ?? '');
+  return oneLine((text.split('\n', 1)[0] ?? '').replace(/; its last lines:$/, ''));
 }
 
 /** How long a run's last attempt took, or has taken. */

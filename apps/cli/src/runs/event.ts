@@ -39,7 +39,9 @@ async function readEvent(context: Context, file: string): Promise<Buffer> {
     }
   } catch (error) {
     context.signal.throwIfAborted();
-    if (systemCode(error) === undefined) throw error;
+    const code = systemCode(error);
+    if (code === undefined) throw error;
+    if (code === 'ENOENT') throw usageError(`${file} does not exist`);
     throw usageError(`${file} cannot be read: ${messageOf(error)}`);
   }
   return Buffer.concat(chunks);

@@ -56,7 +56,8 @@ export function withTail(run: WireRun, tail: readonly string[]): unknown {
 
 /** `failed thumbnail-…: exit code 3: …` and the last lines of the log, for stderr. */
 export function failureBlock(context: Context, run: WireRun, tail: readonly string[]): string {
-  const head = `${stateText(context.errColors, run.state)} ${oneLine(run.id)}: ${failureText(run)}`;
+  const log = tail.length === 0 ? '' : '; the last lines of its log:';
+  const head = `${stateText(context.errColors, run.state)} ${oneLine(run.id)}: ${failureText(run)}${log}`;
   return `${[head, ...tail.map((line) => `  | ${oneLine(line)}`)].join('\n')}\n`;
 }
 

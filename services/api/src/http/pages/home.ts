@@ -40,10 +40,12 @@ input becomes one run, and what the run writes lands in the output. It speaks th
 <li><a href="metrics">Metrics for Prometheus</a> (with the administrator's login)</li>
 </ul>
 <p>Next, in a terminal on this machine:</p>
-<pre>npx sluice status                         # what is there and what it does
-npx sluice apply service.yaml             # create or change a service
-npx sluice file put photo.jpg NAME/in/    # give it a file
-npx sluice run list                       # what became of it</pre>
+<pre>npx sluice init NAME             # write NAME.yaml and NAME.sh
+npx sluice apply NAME.yaml       # create or change the service
+npx sluice file put F NAME/in/   # give it a file
+npx sluice call NAME F           # or have the answer at once
+npx sluice run list              # what became of it
+npx sluice status                # what is there and what it does</pre>
 </body>
 </html>
 `;

@@ -1,4 +1,4 @@
-import type { RunState } from '@sluice/shared/contracts';
+import { runStates, type RunState } from '@sluice/shared/contracts';
 import { AppError } from '@sluice/shared/errors';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Type, type Static } from 'typebox';
@@ -107,7 +107,9 @@ function filterOf(query: Static<typeof AllQuery>, principal: Principal): (event:
   const states: ReadonlySet<RunState> | undefined =
     state === undefined ? undefined : new Set(parseStates(state));
   if (states?.size === 0) {
-    throw new AppError('invalid_input', 'state: must be a comma list of run states', { field: 'state' });
+    throw new AppError('invalid_input', `state: must be a comma list of ${runStates.join(', ')}`, {
+      field: 'state',
+    });
   }
   const uid = principal.kind === 'service' ? principal.uid : undefined;
   if (principal.kind === 'service' && service !== undefined && service !== principal.service) {

@@ -1,3 +1,4 @@
+import { runStates } from '@sluice/shared/contracts';
 import { AppError } from '@sluice/shared/errors';
 import type { RunQuery } from '@sluice/shared/stores';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
@@ -184,7 +185,9 @@ function runQuery(request: FastifyRequest): RunQuery {
   const { service, state, bucket, key, limit = 50, cursor } = request.query as Static<typeof ListQuery>;
   const states = state === undefined ? undefined : parseStates(state);
   if (state !== undefined && states === undefined) {
-    throw new AppError('invalid_input', 'state: must be a comma list of run states', { field: 'state' });
+    throw new AppError('invalid_input', `state: must be a comma list of ${runStates.join(', ')}`, {
+      field: 'state',
+    });
   }
   if ((bucket === undefined) !== (key === undefined)) {
     const field = bucket === undefined ? 'bucket' : 'key';
