@@ -8,4 +8,10 @@ export const runnerVariables = {
     max: 1_073_741_824,
     fallback: 67_108_864,
   }),
+  SLUICE_CALL_RESPONSE_MEMORY: integer({
+    why: 'Bytes that all answers to /run calls in hand may take together; past it callers get 503. Never less than twice SLUICE_CALL_RESPONSE_LIMIT.',
+    min: 1_048_576,
+    max: 17_179_869_184,
+    fallback: 268_435_456,
+  }),
 };

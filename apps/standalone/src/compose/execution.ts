@@ -120,7 +120,11 @@ function openRunnerServer(deps: ExecutionDeps, { perform }: Supervisor): RunnerS
     log,
     metrics,
     tracer,
-    limits: { bodyBytes: config.SLUICE_BODY_LIMIT, responseBytes: config.SLUICE_CALL_RESPONSE_LIMIT },
+    limits: {
+      bodyBytes: config.SLUICE_BODY_LIMIT,
+      responseBytes: config.SLUICE_CALL_RESPONSE_LIMIT,
+      answerMemory: config.SLUICE_CALL_RESPONSE_MEMORY,
+    },
   });
 }
 

@@ -1,6 +1,7 @@
 import type { AttemptOutcome, AttemptPlan, RunnerCall, RunnerPlan } from '@sluice/shared/contracts';
 import type { Clock } from '@sluice/shared/lifecycle';
 import { runAttributes, type Span, type Tracer } from '@sluice/shared/telemetry';
+import type { AnswerShare } from '../domain/answer-memory.ts';
 import { callAnswer, type CallAnswer } from '../domain/call-answer.ts';
 import { callVariables } from '../domain/call-variables.ts';
 import { createOutputCollector, type ResponseFile } from '../domain/response.ts';
@@ -23,6 +24,8 @@ export interface CallRequest {
   readonly scripts: ScriptRunner;
   readonly output: OutputSink;
   readonly folders: WorkFolders;
+  /** What the call holds of the memory for answers. */
+  readonly memory: Pick<AnswerShare, 'hold'>;
   /** Called when the script runs: there is nothing to do for the call until it prints something or ends. */
   readonly onScriptStarted: () => void;
   /** Aborted: the script is ended. */
@@ -40,14 +43,21 @@ export interface CallUnderWay {
 export function performCall(deps: CallDeps, request: CallRequest): CallUnderWay {
   const { promise: answer, resolve, reject } = Promise.withResolvers<CallAnswer & { seconds: number }>();
   const { plan, call, body } = request;
-  const collected = createOutputCollector(deps.responseBytes);
+  const collected = createOutputCollector(deps.responseBytes, request.memory.hold);
   const timed = timedScripts(request, deps.clock);
   let files: readonly ResponseFile[] = [];
   let unknownEvent = false;
   const finish = (outcome: AttemptOutcome): void => {
+    const printed = { dropped: collected.dropped(), crowded: collected.crowded() };
     const end = { outcome, unknownEvent, files, at: deps.clock.now(), limit: deps.responseBytes };
     try {
-      const made = callAnswer({ ...end, output: collected.bytes(), dropped: collected.dropped() });
+      const output = collected.bytes();
+      const room = request.memory.hold(answerBytes(files, output));
+      const made = callAnswer(
+        room
+          ? { ...end, ...printed, output }
+          : { ...end, files: [], output: nothing, dropped: printed.dropped + output.length, crowded: true },
+      );
       resolve({ ...made, seconds: timed.seconds() });
     } catch (error) {
       reject(error);
@@ -68,7 +78,12 @@ export function performCall(deps: CallDeps, request: CallRequest): CallUnderWay 
         unknownEvent = outputs.unknownEvent;
         // Only then files are the answer.
         if (!unknownEvent) return;
-        files = await readOutputs(outputs, deps.responseBytes, plan.definition.output.length > 0);
+        files = await readOutputs(
+          outputs,
+          deps.responseBytes,
+          plan.definition.output.length > 0,
+          request.memory.hold,
+        );
       },
       onOutcome: (outcome) => {
         endCallSpan(span, outcome);
@@ -77,6 +92,14 @@ export function performCall(deps: CallDeps, request: CallRequest): CallUnderWay 
     },
   });
   return { answer, done: performed.then(() => undefined) };
+}
+
+const nothing = new Uint8Array(0);
+
+/** What the answer takes beside what it is made of: files become base64. */
+function answerBytes(files: readonly ResponseFile[], output: Uint8Array): number {
+  if (files.length === 0) return output.length;
+  return Math.ceil(files.reduce((sum, { data }) => sum + data.length, 0) / 3) * 4;
 }
 
 /** A runner's share of a call: from the caller's span to those of the script. */

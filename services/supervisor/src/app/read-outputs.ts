@@ -1,6 +1,7 @@
 import { closeSync, read } from 'node:fs';
 import { promisify } from 'node:util';
 import { setImmediate } from 'node:timers/promises';
+import { answersCrowded } from '../domain/answer-memory.ts';
 import { answerTooLarge } from '../domain/call-answer.ts';
 import { AttemptStop } from '../domain/attempt-stop.ts';
 import type { ResponseFile } from '../domain/response.ts';
@@ -19,12 +20,14 @@ const yieldAfter = 64;
  * Reads what a script left, for the answer: see `openOutput` for what is not read.
  * @param limit bytes of the answer, which is base64 of these
  * @param stored whether the files were uploaded
- * @throws AttemptStop `answer_too_large`
+ * @param hold false: there is no memory for so many bytes more
+ * @throws AttemptStop `answer_too_large`, to be tried again where only the memory was short
  */
 export async function readOutputs(
   outputs: CallOutputs,
   limit: number,
   stored: boolean,
+  hold: (bytes: number) => boolean,
 ): Promise<readonly ResponseFile[]> {
   const tooLarge = (): AttemptStop => new AttemptStop('answer_too_large', answerTooLarge(limit, stored));
   if (outputs.files.length > maxFiles) throw tooLarge();
@@ -36,6 +39,7 @@ export async function readOutputs(
     try {
       room -= opened.size + 2 * Buffer.byteLength(file.name) + entryBytes;
       if (room < 0) throw tooLarge();
+      if (!hold(opened.size)) throw new AttemptStop('answer_too_large', answersCrowded, { retryable: true });
       files.push({ name: file.name, data: await readWhole(opened.fd, opened.size) });
     } finally {
       closeSync(opened.fd);

@@ -1,5 +1,6 @@
 import type { AttemptOutcome } from '@sluice/shared/contracts';
 import { expect, test } from 'vitest';
+import { answersCrowded } from './answer-memory.ts';
 import { callAnswer, type CallEnd } from './call-answer.ts';
 
 const end = (outcome: Partial<AttemptOutcome>, more: Partial<CallEnd> = {}): CallEnd => ({
@@ -8,6 +9,7 @@ const end = (outcome: Partial<AttemptOutcome>, more: Partial<CallEnd> = {}): Cal
   files: [],
   output: Buffer.from('printed\n'),
   dropped: 0,
+  crowded: false,
   limit: 1000,
   at: 0,
   ...more,
@@ -49,6 +51,13 @@ test('what another call may do better is unavailable, and a bug says nothing of 
   expect(answer({ ...failure('script_lost'), result: 'lost' })).toEqual([503, 'unavailable', 'a sentence\n']);
   expect(answer({ ...failure('internal_error'), retryable: true })[2]).not.toContain('a sentence');
   expect(answer({ ...failure('cancelled'), result: 'cancelled' })[0]).toBe(503);
+});
+
+test('without memory for the answer a call that succeeded is to come back, and one that failed still says so', () => {
+  const crowded = { crowded: true, output: Buffer.alloc(0), dropped: 5 };
+  expect(answer({ result: 'succeeded' }, crowded)).toEqual([503, 'unavailable', `${answersCrowded}\n`]);
+  expect(callAnswer(end({ result: 'succeeded' }, crowded)).retryAfterSeconds).toBe(1);
+  expect(answer({ ...failure('script_failed'), exit_code: 3 }, crowded)[0]).toBe(500);
 });
 
 test('output past the limit is never cut silently', () => {

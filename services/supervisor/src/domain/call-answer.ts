@@ -1,4 +1,5 @@
 import type { AttemptOutcome, RunnerResult } from '@sluice/shared/contracts';
+import { answersCrowded } from './answer-memory.ts';
 import { responseBody, type ResponseFile } from './response.ts';
 
 /** What a call is answered with. */
@@ -18,6 +19,8 @@ export interface CallEnd {
   readonly output: Uint8Array;
   /** Bytes it printed beyond. */
   readonly dropped: number;
+  /** There was no memory for the answer: output and files are left out. */
+  readonly crowded: boolean;
   /** Bytes an answer may have. */
   readonly limit: number;
   /** Epoch milliseconds. */
@@ -59,6 +62,7 @@ export function answerTooLarge(limit: number, stored: boolean): string {
 }
 
 function success(end: CallEnd): CallAnswer {
+  if (end.crowded) return unavailable(answersCrowded);
   const filesAnswer = end.unknownEvent && end.files.length > 0;
   if (!filesAnswer && end.dropped > 0) {
     return failure(1, Buffer.from(`${answerTooLarge(end.limit, end.outcome.outputs.length > 0)}\n`));

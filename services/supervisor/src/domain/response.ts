@@ -25,24 +25,45 @@ export function responseBody(response: {
   return Buffer.from(`${Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64')}\n`);
 }
 
-/** Keeps what a script prints up to a limit, for `responseBody`; what comes later is counted and dropped. */
-export function createOutputCollector(limitBytes: number): {
+/** What a script printed, for `responseBody`. */
+export interface OutputCollector {
   add(chunk: Uint8Array): void;
   bytes(): Uint8Array;
+  /** Bytes that were not kept. */
   dropped(): number;
-} {
+  /** There was no room for it: nothing of it is kept. */
+  crowded(): boolean;
+}
+
+/**
+ * Keeps what a script prints up to a limit; what comes later is counted and dropped.
+ * @param hold false: there is no room for so many bytes
+ */
+export function createOutputCollector(
+  limitBytes: number,
+  hold: (bytes: number) => boolean = () => true,
+): OutputCollector {
   const chunks: Uint8Array[] = [];
   let kept = 0;
   let dropped = 0;
+  let crowded = false;
+  const dropAll = (): void => {
+    crowded = true;
+    dropped += kept;
+    kept = 0;
+    chunks.length = 0;
+  };
   return {
     add: (chunk) => {
-      const part = chunk.subarray(0, limitBytes - kept);
+      if (!crowded && !hold(Math.min(chunk.length, limitBytes - kept))) dropAll();
+      const part = chunk.subarray(0, crowded ? 0 : limitBytes - kept);
       if (part.length > 0) chunks.push(Uint8Array.from(part));
       kept += part.length;
       dropped += chunk.length - part.length;
     },
     bytes: () => Buffer.concat(chunks),
     dropped: () => dropped,
+    crowded: () => crowded,
   };
 }
 

@@ -88,6 +88,7 @@ async function answerCall(
     throw error;
   }
   await runner.settling;
+  const memory = state.answers.share();
   const { answer, done } = performCall(
     {
       perform: state.perform,
@@ -103,11 +104,20 @@ async function answerCall(
       output: runner.log,
       folders: runner.folders,
       onScriptStarted: runner.folders.tidy,
+      memory,
       signal: inHand.abort.signal,
     },
   );
   runner.settling = done;
-  const { status, result, body: answered, seconds, retryAfterSeconds } = await answer;
+  let made: Awaited<typeof answer>;
+  try {
+    made = await answer;
+  } finally {
+    // Not before: a script whose caller has gone still prints.
+    if (response.closed) memory.release();
+    else response.once('close', memory.release);
+  }
+  const { status, result, body: answered, seconds, retryAfterSeconds } = made;
   runner.log.endLine();
   state.metrics.ended(response.destroyed ? 'cancelled' : result);
   // Free before the caller knows: its next call must not be refused.

@@ -9,6 +9,7 @@ import { noTracer, type Logger, type Registry, type Tracer } from '@sluice/share
 import { createCallMetrics, type CallMetrics } from '../app/metrics.ts';
 import { createRunnerLog, type RunnerLogLimits } from '../app/runner-log.ts';
 import type { Supervisor } from '../app/supervisor.ts';
+import { createAnswerMemory } from '../domain/answer-memory.ts';
 import { createCallFolders } from '../files/call-folders.ts';
 import type { ScriptRunner } from '../ports.ts';
 import { createCallParser } from './call-header.ts';
@@ -20,6 +21,8 @@ export interface RunnerServerLimits {
   readonly bodyBytes: number;
   /** Bytes of an answer. @default 64 MiB */
   readonly responseBytes: number;
+  /** Bytes of all answers in hand; twice those of one at least, so that each has room when it is alone. @default 256 MiB */
+  readonly answerMemory: number;
   /** Bytes of a request's headers: the caller's are among them, in base64. */
   readonly headerBytes: number;
   /** Milliseconds a request may take to arrive. @default 60000 */
@@ -34,6 +37,7 @@ export interface RunnerServerLimits {
 export const defaultRunnerLimits: RunnerServerLimits = {
   bodyBytes: 10 * 1024 * 1024,
   responseBytes: 64 * 1024 * 1024,
+  answerMemory: 256 * 1024 * 1024,
   headerBytes: runnerHeadBytes,
   requestMs: 60_000,
   connections: 2048,
@@ -74,6 +78,7 @@ export interface RunnerServer {
 export interface ServerState extends Required<Omit<RunnerServerOptions, 'metrics' | 'limits'>> {
   readonly limits: RunnerServerLimits;
   readonly metrics: CallMetrics;
+  readonly answers: ReturnType<typeof createAnswerMemory>;
   readonly parseCall: (header: string | string[] | undefined) => RunnerCall;
   /** In the order of their opening; ended ones too, for their logs. */
   readonly runners: Map<string, HostedRunner>;
@@ -85,9 +90,11 @@ const lastAnswersMs = 2000;
 const runnerIdForm = /^[A-Za-z0-9_-]{1,200}$/;
 
 export function createRunnerServer(options: RunnerServerOptions): RunnerServer {
+  const limits = { ...defaultRunnerLimits, ...options.limits };
   const state: ServerState = {
     ...options,
-    limits: { ...defaultRunnerLimits, ...options.limits },
+    limits,
+    answers: createAnswerMemory(Math.max(limits.answerMemory, 2 * limits.responseBytes)),
     metrics: createCallMetrics(options.metrics),
     tracer: options.tracer ?? noTracer,
     parseCall: createCallParser(),

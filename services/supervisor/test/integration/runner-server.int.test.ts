@@ -16,6 +16,7 @@ beforeEach(async () => {
   runners = await createRunnerHarness(store, {
     bodyBytes: 100_000,
     responseBytes: 200_000,
+    answerMemory: 400_000,
     log: { lines: 1000, bytes: 65_536, lineBytes: 1024 },
   });
 });
@@ -233,6 +234,28 @@ test('an answer over the limit is a failure that says where the files are', asyn
   expect(printed.text).toContain('SLUICE_CALL_RESPONSE_LIMIT');
   const many = 'i=0; while [ $i -lt 3000 ]; do : > "$TMP_OUTPUT_DIR/file-number-$i"; i=$((i+1)); done\n';
   expect((await runners.open(many).invoke()).status).toBe(500);
+});
+
+test('answers that nobody reads take no more memory than all may have, and give it back', async () => {
+  const printing = 'head -c 150000 /dev/zero\n';
+  // The first script is done with its output and waits: 150 of 400 kB are held, then once more as much for the answer.
+  const waits = runners.open(
+    `${printing}touch ${path('printed')}; while [ ! -e ${path('go')} ]; do sleep 0.05; done\n`,
+  );
+  const first = waits.invoke();
+  await started('printed');
+  const files = runners.open('head -c 140000 /dev/zero > "$TMP_OUTPUT_DIR/big"\n');
+  const second = await files.invoke();
+  expect(second).toMatchObject({ status: 503, result: 'unavailable' });
+  expect(second.text).toContain('SLUICE_CALL_RESPONSE_MEMORY');
+  expect(second.headers.get('retry-after')).toBe('1');
+  expect((await runners.open(printing).invoke()).status).toBe(503);
+  // What is small has room, and what failed says so.
+  expect((await runners.open('echo small\n').invoke()).status).toBe(200);
+  expect((await runners.open(`${printing}${printing}exit 3\n`).invoke()).text).toMatch(/^exit status 3/);
+  await runners.open(`touch ${path('go')}\n`).invoke();
+  expect((await first).text.length).toBe(150_001);
+  await eventually('the memory is free again', async () => (await files.invoke()).status === 200);
 });
 
 test('what a script prints is in the log, bounded in lines and bytes', async () => {
