@@ -181,6 +181,16 @@ describe('URLs for others', () => {
     expect((await fetch(down.url.replace('c%2520', 'd%2520'))).status).toBe(403);
   });
 
+  test('lead to the address that clients reach the server by', async () => {
+    const publicEndpoint = new URL(s3Server().endpoint.replace('127.0.0.1', 'localhost'));
+    const outside = openS3Store({ publicEndpoint });
+    await store.put(bucket, 'outside', Buffer.from('by another address'));
+    const { url } = await outside.presign({ ...upload, key: 'outside', operation: 'download' });
+    expect(new URL(url).origin).toBe(publicEndpoint.origin);
+    expect(await (await fetch(url)).text()).toBe('by another address');
+    await outside.close();
+  });
+
   test('end with their time', async () => {
     const { url } = await store.presign({ ...upload, operation: 'download', expiresInSeconds: 1 });
     await eventually('the end of the URL', async () => (await fetch(url)).status === 403, 10_000);

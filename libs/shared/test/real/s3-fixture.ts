@@ -19,9 +19,15 @@ export function s3Server(): { endpoint: string; accessKey: string; secretKey: st
 }
 
 export function openS3Store(
-  change: { endpoint?: string; accessKey?: string; secretKey?: string; silenceMs?: number } = {},
+  change: {
+    endpoint?: string;
+    publicEndpoint?: URL;
+    accessKey?: string;
+    secretKey?: string;
+    silenceMs?: number;
+  } = {},
 ): S3ObjectStore {
-  const { silenceMs, ...server } = { ...s3Server(), ...change };
+  const { silenceMs, publicEndpoint, ...server } = { ...s3Server(), ...change };
   return createS3ObjectStore({
     connection: {
       endpoint: new URL(server.endpoint),
@@ -31,6 +37,7 @@ export function openS3Store(
       verify: true,
       ...(silenceMs === undefined ? {} : { silenceMs }),
     },
+    ...(publicEndpoint === undefined ? {} : { publicEndpoint }),
     clock: systemClock,
   });
 }
