@@ -53,7 +53,7 @@ async function composeS3(
   { config, clock, log }: ObjectsDeps,
   { connection, publicEndpoint }: S3Settings,
 ): Promise<ObjectsParts> {
-  const objects = createS3ObjectStore({ connection, publicEndpoint, clock });
+  const objects = await createS3ObjectStore({ connection, publicEndpoint, clock });
   try {
     await objects.check();
   } catch (error) {

@@ -1,7 +1,7 @@
 import http from 'node:http';
 import https from 'node:https';
 import { getCACertificates } from 'node:tls';
-import { Client } from 'minio';
+import type { Client } from 'minio';
 import type { Secret } from '../config/index.ts';
 
 /** How an S3 server is reached. */
@@ -30,10 +30,15 @@ export interface S3Client {
 const maxSockets = 128;
 
 /**
- * A client of an S3 server. It repeats nothing by itself (the package prints its repetitions on the terminal) and gives up requests
- * on which nothing moves.
+ * Makes clients of S3 servers. They repeat nothing by themselves (the package prints its repetitions on the terminal) and give up requests
+ * on which nothing moves. The package is loaded only where it is used.
  */
-export function createS3Client(connection: S3Connection): S3Client {
+export async function loadS3Clients(): Promise<(connection: S3Connection) => S3Client> {
+  const { Client } = await import('minio');
+  return (connection) => createS3Client(Client, connection);
+}
+
+function createS3Client(S3: typeof Client, connection: S3Connection): S3Client {
   const { endpoint, region } = connection;
   const secure = endpoint.protocol === 'https:';
   const common = { keepAlive: true, maxSockets };
@@ -46,7 +51,7 @@ export function createS3Client(connection: S3Connection): S3Client {
       })
     : new http.Agent(common);
   const closing = new AbortController();
-  const client = new Client({
+  const client = new S3({
     endPoint: endpoint.hostname.replace(/^\[(.*)\]$/, '$1'),
     port: Number(endpoint.port) || (secure ? 443 : 80),
     useSSL: secure,

@@ -4,7 +4,7 @@ import { SYSTEM_BUCKET, type ObjectHead, type ObjectStore } from '../stores/inde
 import { checkPresignRequest } from './presign.ts';
 import { bucketExists, createS3Buckets } from './s3-buckets.ts';
 import { call } from './s3-call.ts';
-import { createS3Client, type S3Connection } from './s3-client.ts';
+import { loadS3Clients, type S3Connection } from './s3-client.ts';
 import { fromS3Error } from './s3-errors.ts';
 import { createS3Readers } from './s3-get.ts';
 import { createS3Listen, type S3Listen } from './s3-listen.ts';
@@ -32,7 +32,8 @@ export interface S3ObjectStore extends ObjectStore {
 const clockKey = 'clock';
 
 /** Objects on an S3 server. Needs no rule, policy or setting of the server's; what others set there stays as it is. */
-export function createS3ObjectStore(deps: S3ObjectStoreDeps): S3ObjectStore {
+export async function createS3ObjectStore(deps: S3ObjectStoreDeps): Promise<S3ObjectStore> {
+  const createS3Client = await loadS3Clients();
   const s3 = createS3Client(deps.connection);
   const buckets = createS3Buckets(s3);
   const listeners = new Set<(written: { readonly info: ObjectHead }) => void>();

@@ -19,9 +19,17 @@ test('a child keeps trace and flags and has a span of its own', () => {
   expect(child).not.toBe(parent);
 });
 
-test.each([undefined, '', 'nonsense', '00-00000000000000000000000000000000-b7ad6b7169203331-01'])(
-  '%j starts a trace of its own',
-  (parent) => {
-    expect(childTraceparent(parent)).toMatch(form);
-  },
-);
+test.each([
+  undefined,
+  '',
+  'nonsense',
+  '00-00000000000000000000000000000000-b7ad6b7169203331-01',
+  '00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01',
+  'ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+  '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more',
+  '00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01',
+])('%j starts a trace of its own', (parent) => {
+  const child = childTraceparent(parent);
+  expect(child).toMatch(form);
+  expect(String(parent)).not.toContain(traceIdOf(child));
+});

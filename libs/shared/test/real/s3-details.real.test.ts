@@ -17,7 +17,7 @@ let store: S3ObjectStore;
 let client: Client;
 
 beforeAll(async () => {
-  store = openS3Store();
+  store = await openS3Store();
   const { endpoint, ...keys } = s3Server();
   const { hostname, port, protocol } = new URL(endpoint);
   client = new Client({ endPoint: hostname, port: Number(port), useSSL: protocol === 'https:', ...keys });
@@ -183,7 +183,7 @@ describe('URLs for others', () => {
 
   test('lead to the address that clients reach the server by', async () => {
     const publicEndpoint = new URL(s3Server().endpoint.replace('127.0.0.1', 'localhost'));
-    const outside = openS3Store({ publicEndpoint });
+    const outside = await openS3Store({ publicEndpoint });
     await store.put(bucket, 'outside', Buffer.from('by another address'));
     const { url } = await outside.presign({ ...upload, key: 'outside', operation: 'download' });
     expect(new URL(url).origin).toBe(publicEndpoint.origin);

@@ -18,7 +18,7 @@ export function s3Server(): { endpoint: string; accessKey: string; secretKey: st
   };
 }
 
-export function openS3Store(
+export async function openS3Store(
   change: {
     endpoint?: string;
     publicEndpoint?: URL;
@@ -26,7 +26,7 @@ export function openS3Store(
     secretKey?: string;
     silenceMs?: number;
   } = {},
-): S3ObjectStore {
+): Promise<S3ObjectStore> {
   const { silenceMs, publicEndpoint, ...server } = { ...s3Server(), ...change };
   return createS3ObjectStore({
     connection: {

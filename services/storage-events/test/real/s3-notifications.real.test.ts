@@ -24,7 +24,7 @@ beforeEach(async () => {
   }
   const endpoint = new URL(MINIO_ENDPOINT);
   const [accessKey, region] = [MINIO_ACCESS_KEY, 'us-east-1'];
-  store = createS3ObjectStore({
+  store = await createS3ObjectStore({
     connection: { endpoint, region, accessKey, secretKey: new Secret(MINIO_SECRET_KEY), verify: true },
     clock: systemClock,
   });

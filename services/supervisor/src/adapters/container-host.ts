@@ -59,7 +59,7 @@ const maxKnownImages = 1000;
 /** @throws AppError `unavailable` with a sentence that says what to mend, when no engine answers */
 export async function openContainerHost(options: ContainerHostOptions): Promise<ContainerHost> {
   const { address, instance, user, clock, log } = options;
-  const engine = createContainerEngine(address);
+  const engine = await createContainerEngine(address);
   const facts = await factsOf(engine);
   const withShell = new Set<string>();
   const discarder = createDiscarder(engine, clock, log);
