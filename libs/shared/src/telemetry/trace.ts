@@ -18,7 +18,7 @@ export function newTraceparent(): string {
   return `00-${randomHex(16)}-${randomHex(8)}-01`;
 }
 
-/** Trace Context §3.2, as OpenTelemetry's SDK reads it, which is loaded only where spans are sent: 9 MB and 40 ms of the start. */
+/** Trace Context §3.2, as OpenTelemetry's SDK reads it, which is loaded only where spans are sent. */
 const wellFormed =
   /^\s?((?!ff)[\da-f]{2})-((?!0{32})[\da-f]{32})-(?!0{16})[\da-f]{16}-([\da-f]{2})(-.*)?\s?$/;
 

@@ -73,7 +73,7 @@ export interface ContainerEngine {
   processes(id: string): Promise<number>;
 }
 
-/** The package is loaded only where it is used: with what it brings it is a third of the memory of an idle server. */
+/** The package is loaded only where it is used: with that of S3 it made 22 of the 129 MB of an idle server. */
 export async function createContainerEngine(address: EngineAddress): Promise<ContainerEngine> {
   const { default: Docker } = await import('dockerode');
   const docker = new Docker(clientOptions(address));
