@@ -11,7 +11,7 @@ export async function main(): Promise<void> {
   ] as const);
   const interrupt = (exitCode: ExitCode): void => {
     // The second time the system ends us, at once: whatever the first did not end is stuck, and `process.exit` waits for a
-    // file that is being opened, such as a named pipe that nobody writes to.
+    // file that is being read, such as one of a network file system that is away.
     for (const [name, handler] of stop) process.off(name, handler);
     controller.abort(new Interrupted(exitCode));
   };

@@ -1,8 +1,9 @@
 import { X509Certificate } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { messageOf, notFound, systemCode, usageError } from '../cli-error.ts';
+import { readFileOrPipe, readRegularFile } from '../files/small-file.ts';
 import type { Profile, ProfileConfig } from '../profiles/config.ts';
 
 export interface Credentials {
@@ -39,6 +40,10 @@ export interface ConnectionInput {
 }
 
 const defaultUrl = 'http://127.0.0.1:8080';
+/** Of certificates, a password, a server's address. */
+const maxFileBytes = 1024 * 1024;
+/** For a password that comes out of a pipe: a person may have to open a safe first. */
+const passwordPatienceMs = 30_000;
 export const defaultUsername = 'oscar';
 
 /** The checkout that this file is part of. */
@@ -110,7 +115,7 @@ function ownCredentials({ username, password }: Profile): Credentials | undefine
 export function readCa(file: string): string {
   let text: string;
   try {
-    text = readFileSync(file, 'utf8');
+    ({ text } = readRegularFile(file, maxFileBytes));
   } catch (error) {
     throw usageError(`The certificate authority ${file} cannot be read: ${messageOf(error)}`);
   }
@@ -187,9 +192,9 @@ function variable(env: ConnectionInput['env'], name: string): string | undefined
   if (nonEmpty(env[name]) !== undefined)
     throw usageError(`${name} is set together with ${name}_FILE; keep one of the two`);
   try {
-    return firstLine(readFileSync(file, 'utf8'));
+    return firstLine(readFileOrPipe(file, maxFileBytes, passwordPatienceMs));
   } catch (error) {
-    throw usageError(`${name}_FILE cannot be read: ${messageOf(error)}`);
+    throw usageError(`${name}_FILE cannot be read (${file}): ${messageOf(error)}`);
   }
 }
 
@@ -247,11 +252,12 @@ function readLocalServer(folder: string, input: ConnectionInput, isNamed: boolea
 function readOwn(file: string, isNamed: boolean): string | undefined {
   try {
     if (!isNamed && !isOwn(statSync(file).uid)) return undefined;
-    return readFileSync(file, 'utf8');
+    return readRegularFile(file, maxFileBytes).text;
   } catch (error) {
     if (['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM', 'EISDIR', 'ELOOP'].includes(systemCode(error) ?? ''))
       return undefined;
-    throw error;
+    if (!isNamed) return undefined;
+    throw usageError(`${file} cannot be read: ${messageOf(error)}`);
   }
 }
 

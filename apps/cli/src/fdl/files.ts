@@ -1,6 +1,7 @@
-import { closeSync, constants, createReadStream, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { addAbortSignal, type Readable } from 'node:stream';
 import { messageOf, systemCode } from '../cli-error.ts';
+import { openStream } from '../files/small-file.ts';
 import { maxFdlBytes, parseFdl, type Fdl, type ReadScript } from './parse.ts';
 import { FdlError, type FdlProblem } from './problem.ts';
 
@@ -33,7 +34,7 @@ export async function readFdlFiles(files: readonly string[], source: FdlSource):
 async function readFdlFile(file: string, { stdin, signal, onScript }: FdlSource): Promise<Fdl> {
   let bytes: Uint8Array;
   try {
-    bytes = await readStream(file === '-' ? stdin : createReadStream(file), signal);
+    bytes = await readStream(file === '-' ? stdin : openStream(file), signal);
   } catch (error) {
     signal.throwIfAborted();
     throw new FdlError([{ file, line: 1, column: 1, path: '', message: reasonOf(error) }]);

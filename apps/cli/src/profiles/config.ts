@@ -1,6 +1,6 @@
-import { readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { messageOf, systemCode, usageError } from '../cli-error.ts';
+import { readRegularFile } from '../files/small-file.ts';
 
 /** A server that was logged in to. */
 export interface Profile {
@@ -59,16 +59,13 @@ export async function readConfig(file: string | undefined): Promise<ProfileConfi
 
 function readFile(file: string): { readonly text: string; readonly isOpen: boolean } | undefined {
   try {
-    const { mode, size } = statSync(file);
-    if (size > maxBytes)
-      throw usageError(`${file} is too large for a configuration (over ${maxBytes} bytes)`);
-    const isOpen = process.platform !== 'win32' && (mode & 0o077) !== 0;
-    return { text: readFileSync(file, 'utf8'), isOpen };
+    const { text, stats } = readRegularFile(file, maxBytes);
+    const isOpen = process.platform !== 'win32' && (stats.mode & 0o077) !== 0;
+    return { text, isOpen };
   } catch (error) {
     const code = systemCode(error);
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-    if (code === 'usage') throw error;
-    throw usageError(`${file} cannot be read: ${messageOf(error)}`);
+    throw usageError(`The configuration ${file} cannot be read: ${messageOf(error)}`);
   }
 }
 

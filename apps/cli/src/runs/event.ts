@@ -1,7 +1,7 @@
-import { createReadStream } from 'node:fs';
 import { addAbortSignal, type Readable } from 'node:stream';
 import { messageOf, systemCode, usageError } from '../cli-error.ts';
 import type { Context } from '../context.ts';
+import { openStream } from '../files/small-file.ts';
 import { bytesText } from '../format/quantity.ts';
 
 /** An event is held in memory here and by the server; what is larger belongs into a bucket. */
@@ -22,11 +22,11 @@ export async function readEventBody(
 }
 
 async function readEvent(context: Context, file: string): Promise<Buffer> {
-  const stream: Readable = file === '-' ? context.io.stdin : createReadStream(file);
-  addAbortSignal(context.signal, stream);
   const chunks: Uint8Array[] = [];
   let size = 0;
   try {
+    const stream: Readable = file === '-' ? context.io.stdin : openStream(file);
+    addAbortSignal(context.signal, stream);
     for await (const chunk of stream as AsyncIterable<Uint8Array>) {
       chunks.push(chunk);
       size += chunk.length;
