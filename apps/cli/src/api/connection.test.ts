@@ -1,4 +1,13 @@
-import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chownSync,
+  lchownSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -142,4 +151,49 @@ it.each([
 ])('the refusal of %s does not show its password', (text) => {
   expect(() => parseUrl(text)).toThrow(/is not a URL/);
   expect(() => parseUrl(text)).not.toThrow(/s3cret/);
+});
+
+/** Another user of this machine: only root can make files of theirs. */
+const stranger = 54_321;
+const asRoot = process.getuid?.() === 0;
+
+function link(target: string, at: string, uid?: number): void {
+  rmSync(at, { recursive: true, force: true });
+  symlinkSync(target, at);
+  if (uid !== undefined) lchownSync(at, uid, uid);
+}
+
+it.runIf(asRoot)('a data folder that was come across and is a stranger’s is passed over, in each way', () => {
+  const folder = path.join(root, 'data');
+  const address = path.join(folder, 'server.json');
+  const ours = serverIn(path.join(root, 'ours'));
+  const theirs = serverIn(path.join(root, 'theirs'));
+  chownSync(theirs, stranger, stranger);
+  const ways: Readonly<Record<string, () => void>> = {
+    'their folder': () => chownSync(folder, stranger, stranger),
+    'their address': () => chownSync(address, stranger, stranger),
+    'their link to a folder of ours': () => link(ours, folder, stranger),
+    'our link to a folder of theirs': () => link(theirs, folder),
+    'their link to an address of ours': () => link(path.join(ours, 'server.json'), address, stranger),
+  };
+  for (const [way, meddle] of Object.entries(ways)) {
+    rmSync(folder, { recursive: true, force: true });
+    serverIn(folder);
+    meddle();
+    expect(find(), way).toMatchObject({ source: 'default', credentials: undefined, dataFolder: undefined });
+    expect(find({ env: { SLUICE_DATA: folder } }), way).toMatchObject({ source: 'local server' });
+  }
+});
+
+it.runIf(asRoot)('a stranger’s file, or link to one of ours, is no password', () => {
+  const password = path.join(serverIn(path.join(root, 'data')), 'admin-password');
+  chownSync(password, stranger, stranger);
+  expect(find()).toMatchObject({ source: 'local server', credentials: undefined });
+  link(path.join(serverIn(path.join(root, 'ours')), 'admin-password'), password, stranger);
+  expect(find()).toMatchObject({ source: 'local server', credentials: undefined });
+});
+
+it('a data folder that was come across may be a link of our own', () => {
+  link(serverIn(path.join(root, 'ours')), path.join(root, 'data'));
+  expect(find()).toMatchObject({ source: 'local server', credentials: local });
 });

@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { statSync } from 'node:fs';
+import { lstatSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { messageOf, notFound, systemCode, usageError } from '../cli-error.ts';
@@ -232,6 +232,7 @@ function dataFolders(cwd: string, checkout: string): string[] {
 /** @param isNamed the user named the folder; one that was only come across has to be this user's (or root's) own */
 function readLocalServer(folder: string, input: ConnectionInput, isNamed: boolean): LocalServer | undefined {
   const file = path.join(folder, 'server.json');
+  if (!isNamed && !isOwnFolder(folder)) return undefined;
   const text = readOwn(file, isNamed);
   if (text === undefined) return undefined;
   const server = parseServerFile(text);
@@ -251,8 +252,9 @@ function readLocalServer(folder: string, input: ConnectionInput, isNamed: boolea
 
 function readOwn(file: string, isNamed: boolean): string | undefined {
   try {
-    if (!isNamed && !isOwn(statSync(file).uid)) return undefined;
-    return readRegularFile(file, maxFileBytes).text;
+    const link = lstatSync(file);
+    const { text, stats } = readRegularFile(file, maxFileBytes);
+    return isNamed || (isOwn(link.uid) && isOwn(stats.uid)) ? text : undefined;
   } catch (error) {
     if (['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM', 'EISDIR', 'ELOOP'].includes(systemCode(error) ?? ''))
       return undefined;
@@ -261,7 +263,18 @@ function readOwn(file: string, isNamed: boolean): string | undefined {
   }
 }
 
-/** A folder that anybody may write to (`/tmp/data`) could lead to somebody else's server. */
+/**
+ * A folder that anybody may write to (`/tmp/data`) could lead to somebody else's server: neither a link of theirs counts nor what lies in
+ * their folder.
+ */
+function isOwnFolder(folder: string): boolean {
+  try {
+    return isOwn(lstatSync(folder).uid) && isOwn(lstatSync(`${folder}/.`).uid);
+  } catch {
+    return false;
+  }
+}
+
 function isOwn(uid: number): boolean {
   const own = process.getuid?.();
   return own === undefined || uid === own || uid === 0;
