@@ -31,8 +31,8 @@ const query = 'events=s3%3AObjectAccessed%3AHead&events=s3%3AObjectCreated%3A%2A
 const accessed = '"eventName":"s3:ObjectAccessed';
 
 /**
- * MinIO of 2025 and 2026 does not flush its stream: events lie in the server's buffers (2 and 4 KiB) until others push them out. A server whose answer has not begun
- * after this is such a one, and gets nudged.
+ * MinIO of 2025 and 2026 does not flush its stream: events lie in the server's buffers (2 and 4 KiB) until others push them out. A server that is silent for so
+ * long, though it was asked for a word every second, is such a one, and gets nudged. That its answer has begun says nothing: a burst of events pushes it out, too.
  */
 const promptMs = 1500;
 /** An event is at most so late at such a server. */
@@ -60,13 +60,13 @@ export function createS3Listen({ connect, nudged }: S3ListenDeps): S3Listen {
       s3.close();
     };
     signal.addEventListener('abort', stop, { once: true });
-    const opened = { yes: false };
-    const nudging = nudge(s3, nudged, { server, opened, signal: ended.signal });
+    const heard = { times: 0 };
+    const nudging = nudge(s3, nudged, { server, heard, signal: ended.signal });
     try {
       const answer = await s3.client.makeRequestAsync({ method: 'GET', query }, '', [200], s3.region);
-      opened.yes = true;
+      heard.times += 1;
       onOpen();
-      for await (const line of linesOf(answer)) {
+      for await (const line of linesOf(answer, heard)) {
         if (line.trim() === '' || line.includes(accessed)) continue;
         const body: unknown = JSON.parse(line);
         if (hasRecords(body)) onNotification(body);
@@ -82,9 +82,10 @@ export function createS3Listen({ connect, nudged }: S3ListenDeps): S3Listen {
 }
 
 /** Not `readline`: its lines go on for ever where the answer is destroyed or its connection breaks. */
-async function* linesOf(answer: IncomingMessage): AsyncGenerator<string> {
+async function* linesOf(answer: IncomingMessage, heard: { times: number }): AsyncGenerator<string> {
   let rest = '';
   for await (const chunk of answer.setEncoding('utf8')) {
+    heard.times += 1;
     const lines = `${rest}${String(chunk)}`.split('\n');
     rest = lines.pop() ?? '';
     if (rest.length > maxLine) throw new AppError('unavailable', 'The S3 server sent a line without end.');
@@ -99,20 +100,22 @@ function hasRecords(body: unknown): boolean {
 
 interface Nudging {
   readonly server: { holdsBack: boolean };
-  readonly opened: { readonly yes: boolean };
+  /** How often the server has sent something. */
+  readonly heard: { readonly times: number };
   readonly signal: AbortSignal;
 }
 
 async function nudge(
   s3: S3Client,
   { key, make }: S3ListenDeps['nudged'],
-  { server, opened, signal }: Nudging,
+  { server, heard, signal }: Nudging,
 ): Promise<void> {
   const pause = async (ms: number): Promise<boolean> =>
     delay(ms, true, { signal, ref: false }).catch(() => false);
-  if (!server.holdsBack) {
-    if (!(await pause(promptMs)) || opened.yes) return;
-    server.holdsBack = true;
+  while (!server.holdsBack) {
+    const before = heard.times;
+    if (!(await pause(promptMs))) return;
+    server.holdsBack = heard.times === before;
   }
   do {
     try {

@@ -24,8 +24,6 @@ export interface S3NotificationsDeps {
 const firstBackoffMs = 250;
 /** Without a stream every input path is listed so often. */
 const longestBackoffMs = 10_000;
-/** How long a start waits for the stream: past it paths are listed, and the stream goes on trying. */
-const openMs = 5000;
 
 /**
  * Word of new objects from the S3 server's own stream. It connects again for ever; each time it has connected, and while it can't, what may have been
@@ -40,21 +38,17 @@ export function createS3Notifications(deps: S3NotificationsDeps): NotificationSo
   return {
     start: async (handlers) => {
       const records = createNotifiedRecords({ ...deps, handlers });
-      const { promise: opened, resolve: settle } = Promise.withResolvers<void>();
       current.records = records;
       current.stopWritten = followWrites(deps, handlers, isInput);
+      // Nobody waits for it: as soon as it stands, what came before is listed.
       current.listening = listenForEver(deps, {
         records,
-        settle,
         signal: stopping.signal,
         isInput,
         gap: () => {
           for (const path of paths.current) handlers.onGap(path);
         },
       });
-      const patience = new AbortController();
-      await Promise.race([opened, deps.clock.sleep(openMs, patience.signal).catch(() => undefined)]);
-      patience.abort();
     },
     setPrefixes: async (wanted) => {
       paths.current = wanted;
@@ -87,8 +81,6 @@ function followWrites(
 
 interface Stream {
   readonly records: NotifiedRecords;
-  /** Called when the stream stands, or will not for now. */
-  readonly settle: () => void;
   readonly signal: AbortSignal;
   readonly isInput: (bucket: string) => boolean;
   readonly gap: () => void;
@@ -104,7 +96,6 @@ async function listenForEver(deps: S3NotificationsDeps, stream: Stream): Promise
         onOpen: () => {
           if (backoff > 0) log.warn({}, 'the S3 server tells of new objects again');
           backoff = 0;
-          stream.settle();
           stream.gap();
         },
         onNotification: (body) => {
@@ -117,7 +108,6 @@ async function listenForEver(deps: S3NotificationsDeps, stream: Stream): Promise
         : 'the S3 server does not tell of new objects now: they are listed meanwhile';
       if (backoff === 0) log.warn({ err: error }, reason);
     }
-    stream.settle();
     if (stream.signal.aborted) return;
     stream.gap();
     backoff = Math.min(longestBackoffMs, Math.max(firstBackoffMs, backoff * 2));
