@@ -2,6 +2,7 @@ import type { AttemptPlan } from '@sluice/shared/contracts';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { ObjectStore } from '@sluice/shared/stores';
 import type { Logger, Tracer } from '@sluice/shared/telemetry';
+import type { FolderRemover } from '../files/folder-remover.ts';
 import type { ScriptCache } from '../files/script-cache.ts';
 
 import type { AttemptContext, AttemptProgress, ScriptRunner, WorkFolder } from '../ports.ts';
@@ -18,6 +19,7 @@ export interface SupervisorDeps {
   readonly metrics: SupervisorMetrics;
   readonly tracer: Tracer;
   readonly scriptCache: ScriptCache;
+  readonly folders: FolderRemover;
   readonly instance: string;
   readonly hostName: string;
   readonly baseEnv: Readonly<Record<string, string>>;

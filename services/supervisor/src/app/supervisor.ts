@@ -12,7 +12,7 @@ import { outputTargets } from '../domain/outputs.ts';
 import { stopForScript } from '../domain/script-end.ts';
 import { listOutputFiles } from '../files/output-files.ts';
 import { createScriptCache } from '../files/script-cache.ts';
-import { removeTree } from '../files/remove-tree.ts';
+import { createFolderRemover } from '../files/folder-remover.ts';
 import { makeWorkFolder } from '../files/work-folder.ts';
 import type { AttemptContext, AttemptProgress, ScriptEnd, ScriptRunner, WorkFolder } from '../ports.ts';
 import { createAttemptLog, type AttemptLog } from './attempt-log.ts';
@@ -59,6 +59,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     metrics: createSupervisorMetrics(options.metrics),
     tracer: options.tracer ?? noTracer,
     scriptCache: createScriptCache(options.scriptCacheDir),
+    folders: createFolderRemover(options),
     randomUuid: options.randomUuid ?? randomUUID,
   };
   return { perform: async (plan, context) => perform(deps, limits, plan, context) };
@@ -227,13 +228,8 @@ async function cleanUp(deps: SupervisorDeps, attempt: Attempt): Promise<void> {
     workDir.giveBack(attempt.folder);
     return;
   }
-  try {
-    await removeTree(attempt.folder.root);
-  } catch (error) {
-    // The outcome stands; the folder is removed with the others at the next start.
-    const fields = { ...attemptFields(attempt.plan), err: error, work_dir: attempt.folder.root };
-    deps.log.warn(fields, 'work folder of a run cannot be removed');
-  }
+  // The outcome stands, whatever becomes of the folder.
+  await deps.folders.remove(attempt.folder.root, attemptFields(attempt.plan));
 }
 
 /** Reports in order; `settled` waits for the last. A report that is lost changes nothing: the outcome tells all. */

@@ -1,9 +1,8 @@
 import { lstatSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '@sluice/shared/lifecycle';
-import type { Logger } from '@sluice/shared/telemetry';
 import type { WorkFolder, WorkFolders } from '../ports.ts';
-import { removeTree } from './remove-tree.ts';
+import type { FolderRemover } from './folder-remover.ts';
 import { makeWorkFolder } from './work-folder.ts';
 
 /** The folders of one runner's calls: a new one for each, made before the call and removed after its answer. */
@@ -22,7 +21,7 @@ const mostLeft = 1;
 interface State {
   readonly dir: string;
   readonly clock: Clock;
-  readonly log: Logger;
+  readonly remover: FolderRemover;
   readonly left: string[];
   made: number;
   next: WorkFolder | undefined;
@@ -35,7 +34,7 @@ interface State {
 export function createCallFolders(deps: {
   readonly dir: string;
   readonly clock: Clock;
-  readonly log: Logger;
+  readonly remover: FolderRemover;
 }): CallFolders {
   const state: State = {
     ...deps,
@@ -102,15 +101,8 @@ async function tidyOnce(state: State): Promise<void> {
   }
 }
 
-async function removeLeft({ left, log }: State): Promise<void> {
-  for (const root of left.splice(0)) {
-    try {
-      await removeTree(root);
-    } catch (error) {
-      // What the runner is to leave is removed with its folder.
-      log.warn({ err: error, work_dir: root }, 'work folder of a call cannot be removed');
-    }
-  }
+async function removeLeft({ left, remover }: State): Promise<void> {
+  for (const root of left.splice(0)) await remover.remove(root, {});
 }
 
 /** A script of an earlier call may have found the folder: what it left in there, or put in its place, is not the next call's. */

@@ -1,6 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runnerHeadBytes, type RunnerCall, type RunnerPlan } from '@sluice/shared/contracts';
 import { AppError } from '@sluice/shared/errors';
@@ -11,6 +10,7 @@ import { createRunnerLog, type RunnerLogLimits } from '../app/runner-log.ts';
 import type { Supervisor } from '../app/supervisor.ts';
 import { createAnswerMemory } from '../domain/answer-memory.ts';
 import { createCallFolders } from '../files/call-folders.ts';
+import { createFolderRemover, type FolderRemover } from '../files/folder-remover.ts';
 import type { ScriptRunner } from '../ports.ts';
 import { createCallParser } from './call-header.ts';
 import { createHostedRunner, drainRunner, type HostedRunner } from './hosted-runner.ts';
@@ -79,6 +79,7 @@ export interface ServerState extends Required<Omit<RunnerServerOptions, 'metrics
   readonly limits: RunnerServerLimits;
   readonly metrics: CallMetrics;
   readonly answers: ReturnType<typeof createAnswerMemory>;
+  readonly remover: FolderRemover;
   readonly parseCall: (header: string | string[] | undefined) => RunnerCall;
   /** In the order of their opening; ended ones too, for their logs. */
   readonly runners: Map<string, HostedRunner>;
@@ -95,6 +96,7 @@ export function createRunnerServer(options: RunnerServerOptions): RunnerServer {
     ...options,
     limits,
     answers: createAnswerMemory(Math.max(limits.answerMemory, 2 * limits.responseBytes)),
+    remover: createFolderRemover(options),
     metrics: createCallMetrics(options.metrics),
     tracer: options.tracer ?? noTracer,
     parseCall: createCallParser(),
@@ -150,7 +152,8 @@ function open(state: ServerState, plan: RunnerPlan, scripts: ScriptRunner): { re
   const known = state.runners.get(id);
   if (known !== undefined && known.state !== 'ended') return { url };
   const log = createRunnerLog(state.clock, state.limits.log);
-  const folders = createCallFolders({ dir: join(state.workRoot, id), clock: state.clock, log: state.log });
+  const { clock, remover } = state;
+  const folders = createCallFolders({ dir: join(state.workRoot, id), clock, remover });
   folders.tidy();
   state.runners.set(id, createHostedRunner(plan, { key: state.key, scripts, log, folders }));
   return { url };
@@ -158,11 +161,8 @@ function open(state: ServerState, plan: RunnerPlan, scripts: ScriptRunner): { re
 
 async function close(state: ServerState, runner: HostedRunner, drainMs: number): Promise<void> {
   await drainRunner(runner, state.clock, drainMs);
-  try {
-    await rm(join(state.workRoot, runner.plan.runner_id), { recursive: true, force: true });
-  } catch (error) {
-    state.log.warn({ err: error, runner: runner.plan.runner_id }, 'folder of a runner cannot be removed');
-  }
+  const { runner_id: id } = runner.plan;
+  await state.remover.remove(join(state.workRoot, id), { runner: id });
   dropOldLogs(state);
 }
 

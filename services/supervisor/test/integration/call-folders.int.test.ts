@@ -6,13 +6,18 @@ import { silentLogger } from '@sluice/shared/telemetry';
 import { eventually } from '@sluice/shared/testing';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createCallFolders, type CallFolders } from '../../src/files/call-folders.ts';
+import { createFolderRemover } from '../../src/files/folder-remover.ts';
 
 let dir: string;
 let folders: CallFolders;
 
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'sluice-folders-'));
-  folders = createCallFolders({ dir: join(dir, 'runner'), clock: systemClock, log: silentLogger() });
+  folders = createCallFolders({
+    dir: join(dir, 'runner'),
+    clock: systemClock,
+    remover: createFolderRemover({ clock: systemClock, log: silentLogger() }),
+  });
 });
 afterEach(async () => {
   await folders.close();
