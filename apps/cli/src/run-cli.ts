@@ -84,8 +84,10 @@ async function reportUsage(
   return exitCodes.usage;
 }
 
-/** Line breaks stay; other control characters, which a server's message may hold, do not reach the terminal. */
+// oxlint-disable-next-line no-control-regex -- control characters are what this is about
+const control = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
+
+/** Line breaks stay; other control characters of a server's message, those that turn text around included, do not reach the terminal. */
 function printable(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- control characters are what this is about
-  return text.replaceAll(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/g, ' ');
+  return text.replaceAll(control, ' ');
 }
