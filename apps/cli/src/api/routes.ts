@@ -50,6 +50,8 @@ export interface Api {
   createService(definition: JsonObject): Promise<readonly string[]>;
   updateService(definition: JsonObject): Promise<readonly string[]>;
   deleteService(name: string, keepBuckets: boolean): Promise<void>;
+  /** Starts, stops or restarts what answers calls; @returns how it is then. */
+  turnService(name: string, action: 'start' | 'stop' | 'restart'): Promise<JsonRecord>;
   /** @returns the run's id */
   submit(
     service: string,
@@ -98,7 +100,13 @@ export interface Api {
 const segment = (text: string): string => encodeKey(text).replaceAll('/', '%2F');
 
 export function createApi(client: ApiClient): Api {
-  return { ...serviceRoutes(client), ...runRoutes(client), ...adminRoutes(client), ...objectRoutes(client) };
+  return {
+    ...serviceRoutes(client),
+    turnService: turnService(client),
+    ...runRoutes(client),
+    ...adminRoutes(client),
+    ...objectRoutes(client),
+  };
 }
 
 type ServiceRoutes = Pick<
@@ -113,6 +121,13 @@ type ServiceRoutes = Pick<
   | 'callError'
   | 'backfill'
 >;
+
+function turnService(client: ApiClient): Api['turnService'] {
+  return async (name, action) => {
+    const path = `/system/services/${segment(name)}/${action}`;
+    return record(await client.json({ method: 'POST', path }), 'the state of the service');
+  };
+}
 
 function serviceRoutes(client: ApiClient): ServiceRoutes {
   const write = async (method: 'POST' | 'PUT', definition: JsonObject): Promise<readonly string[]> => {

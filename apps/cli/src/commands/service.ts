@@ -102,6 +102,26 @@ function shownFields(service: JsonRecord): [string, string][] {
   return fields;
 }
 
+/** Starts, stops or restarts what answers calls of services; files and submitted runs go on in any case. */
+export async function turnServices(
+  context: Context,
+  names: readonly string[],
+  action: 'start' | 'stop' | 'restart',
+): Promise<ExitCode> {
+  for (const name of names) await serviceNamed(context, name);
+  const states: JsonRecord[] = [];
+  for (const name of names) {
+    const state = await context.api.turnService(name, action);
+    states.push(state);
+    if (context.json !== undefined) continue;
+    const word = oneLine(textIn(state, 'state') ?? 'unknown');
+    const reason = oneLine(textIn(state, 'reason') ?? '');
+    await context.io.out(`${oneLine(name)}  ${word}${reason === '' ? '' : `  ${reason}`}\n`);
+  }
+  await context.json?.document({ services: states });
+  return exitCodes.ok;
+}
+
 export interface DeleteOptions {
   readonly yes?: boolean;
   readonly keepBuckets?: boolean;
@@ -119,7 +139,7 @@ export async function deleteServices(
   const buckets = [...new Set(services.flatMap(bucketsOf))];
   const what = `Delete ${names.map((name) => `"${oneLine(name)}"`).join(', ')}, waiting runs included`;
   const lost =
-    keep || buckets.length === 0 ? '' : `, and with all that is in them the buckets ${buckets.join(', ')}`;
+    keep || buckets.length === 0 ? '' : `, and the buckets ${buckets.join(', ')} with all that is in them`;
   await confirm(context, `${what}${lost}?`, options.yes === true);
   for (const name of names) {
     await context.api.deleteService(name, keep);

@@ -44,8 +44,8 @@ export function defineServiceCommands(program: Command, run: RunCommand): void {
   defineService(
     program
       .command('service')
-      .summary('list, show and delete services')
-      .description('Lists, shows and deletes services.'),
+      .summary('list, show, stop, start and delete services')
+      .description('Lists, shows, stops, starts and deletes services.'),
     run,
   );
 }
@@ -63,12 +63,13 @@ function defineService(service: Command, run: RunCommand): void {
     .description('Show a service’s definition')
     .argument('<service>')
     .option('--script', 'print only its script')
-    .option('--token', 'print only its token (for POST /job)')
+    .option('--token', 'print only its token (for POST /run and POST /job)')
     .action((name: string, options: ShowOptions, command: Command) =>
       run(command, async (context) =>
         (await import('../commands/service.ts')).showService(context, name, options),
       ),
     );
+  defineTurn(service, run);
   service
     .command('delete')
     .alias('rm')
@@ -82,4 +83,24 @@ function defineService(service: Command, run: RunCommand): void {
         (await import('../commands/service.ts')).deleteServices(context, names, options),
       ),
     );
+}
+
+function defineTurn(service: Command, run: RunCommand): void {
+  const turns = [
+    ['stop', 'Answer no calls of services until they are started; files and submitted runs go on'],
+    ['start', 'Answer calls again'],
+    ['restart', 'Replace the runners that answer calls'],
+  ] as const;
+  for (const [action, description] of turns) {
+    service
+      .command(action)
+      .description(description)
+      .argument('<service...>')
+      .addHelpText('after', examples([`sluice service ${action} thumbnail`, description.toLowerCase()]))
+      .action((names: string[], _: unknown, command: Command) =>
+        run(command, async (context) =>
+          (await import('../commands/service.ts')).turnServices(context, names, action),
+        ),
+      );
+  }
 }

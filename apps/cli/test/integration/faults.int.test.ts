@@ -312,7 +312,9 @@ describe('the command line', () => {
     });
     const ended = await sluice(['service', 'delete', 'demo', '--url', server.url]);
     expect(ended.code).toBe(2);
-    expect(ended.stderr).toContain('the buckets demo? Nobody can be asked here.\nSay --yes to go ahead.');
+    expect(ended.stderr).toContain(
+      'the buckets demo with all that is in them? Nobody can be asked here.\nSay --yes to go ahead.',
+    );
     expect(server.calls()).toEqual(['GET /system/services/demo']);
   });
 

@@ -81,7 +81,7 @@ describe('file put --wait', () => {
     const ended = await cli(server, 'file', 'put', 'one.txt', 'b/in/', '--wait');
     expect(ended).toMatchObject({ code: 6, stdout: '' });
     expect(ended.stderr).toContain(
-      'failed demo-1: exit code 3: the script failed\n  | a\n  | b\n  | last words\n',
+      'failed demo-1: exit code 3: the script failed; the last lines of its log:\n  | a\n  | b\n  | last words\n',
     );
     const other = await serveRuns([], () => [failed]);
     const { stdout } = await cli(other, 'file', 'put', 'one.txt', 'b/in/', '--wait', '--json');

@@ -51,7 +51,10 @@ export function createErrorHandler(log: Logger): ErrorHandler {
       return;
     }
     if (problem.status >= 500) {
-      log.warn({ err: error, request_id: request.id, route: routeOf(request) }, 'request not served');
+      // Nothing of ours is broken: the sentence is enough, but where there is a cause that an operator may need.
+      const why =
+        error instanceof AppError && error.cause === undefined ? { reason: error.message } : { err: error };
+      log.warn({ ...why, request_id: request.id, route: routeOf(request) }, 'request not served');
       void reply.header('x-request-id', request.id);
     }
     if (problem.retryAfter !== undefined) void reply.header('retry-after', String(problem.retryAfter));
