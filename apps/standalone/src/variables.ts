@@ -9,7 +9,7 @@ import {
 } from '@sluice/shared/config';
 import { tracingVariables } from '@sluice/shared/telemetry';
 import { storageEventsVariables } from '@sluice/storage-events';
-import { runnerVariables } from '@sluice/supervisor';
+import { runnerVariables, supervisorVariables } from '@sluice/supervisor';
 import { standaloneVariables, unsupportedVariables } from './config.ts';
 import { s3Faults } from './s3-settings.ts';
 
@@ -18,6 +18,7 @@ export const variables = {
   ...standaloneVariables,
   ...apiVariables,
   ...schedulerVariables,
+  ...supervisorVariables,
   ...runnerVariables,
   ...storageEventsVariables,
   ...tracingVariables,

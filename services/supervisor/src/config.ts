@@ -1,5 +1,15 @@
 import { integer } from '@sluice/shared/config';
 
+/** Variables of whatever performs runs. */
+export const supervisorVariables = {
+  SLUICE_OUTPUT_LIMIT: integer({
+    why: 'Bytes that one run or call may upload together; past it the run fails with output_too_large, before anything is uploaded.',
+    min: 1024,
+    max: 1_125_899_906_842_624,
+    fallback: 107_374_182_400,
+  }),
+};
+
 /** Variables of whatever hosts warm runners. */
 export const runnerVariables = {
   SLUICE_CALL_RESPONSE_LIMIT: integer({

@@ -1,6 +1,6 @@
 export { defaultLimits, type SupervisorLimits } from './app/limits.ts';
 export { createSupervisor, type Supervisor, type SupervisorOptions } from './app/supervisor.ts';
-export { runnerVariables } from './config.ts';
+export { runnerVariables, supervisorVariables } from './config.ts';
 export { pickBaseEnvironment } from './domain/environment.ts';
 export { isImageName } from './domain/image-reference.ts';
 export { createOutputCollector, responseBody, type ResponseFile } from './domain/response.ts';

@@ -77,6 +77,7 @@ export async function composeExecution(deps: ExecutionDeps): Promise<ExecutionPa
     log,
     metrics: deps.metrics,
     tracer: deps.tracer,
+    limits: { outputBytes: config.SLUICE_OUTPUT_LIMIT },
   });
   const server = openRunnerServer(deps, supervisor);
   await server.start();

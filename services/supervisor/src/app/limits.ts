@@ -8,6 +8,11 @@ export interface SupervisorLimits {
   readonly environmentBytes: number;
   /** Files and folders that a script may leave as output. @default 100000 */
   readonly outputFiles: number;
+  /**
+   * Bytes that one run or call may upload together. A file costs its announced size, twice read and once written, however little of it a
+   * sparse file takes on the disk: a terabyte that was made in a moment would keep the server for an hour. @default 100 GiB
+   */
+  readonly outputBytes: number;
   /** Uploads of one run at the same time. @default 4 */
   readonly uploadConcurrency: number;
   /** Tries of one upload while the store is away. @default 5 */
@@ -25,6 +30,7 @@ export const defaultLimits: SupervisorLimits = {
   environmentStringBytes: 128 * 1024,
   environmentBytes: 900 * 1024,
   outputFiles: 100_000,
+  outputBytes: 100 * 1024 ** 3,
   uploadConcurrency: 4,
   uploadTries: 5,
   uploadConflicts: 30,

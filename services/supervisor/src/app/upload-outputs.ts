@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { AttemptOutcome, AttemptPlan, ObjectRef } from '@sluice/shared/contracts';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { ObjectHead, ObjectStore } from '@sluice/shared/stores';
@@ -5,7 +6,7 @@ import { AttemptStop } from '../domain/attempt-stop.ts';
 import { outputName, planUploads, type OutputTarget, type UploadTask } from '../domain/outputs.ts';
 import { printable } from '../domain/text.ts';
 import type { InputState } from '../domain/upload-decision.ts';
-import type { OutputFile, OutputListing } from '../files/output-files.ts';
+import { outputSize, type OutputFile, type OutputListing } from '../files/output-files.ts';
 import type { AttemptLog } from './attempt-log.ts';
 import type { SupervisorLimits } from './limits.ts';
 import { uploadFile } from './upload-file.ts';
@@ -31,7 +32,7 @@ const listedOutputs = 100;
 
 /**
  * Uploads what a script left (OSCAR §7.6), each output once: see `decideUpload`. The first failure ends the others.
- * @throws AttemptStop `superseded`, `output_failed`, `store_unavailable`, `storage_full`
+ * @throws AttemptStop `output_too_large`, `superseded`, `output_failed`, `store_unavailable`, `storage_full`
  */
 export async function uploadOutputs(
   deps: UploadDeps,
@@ -41,6 +42,7 @@ export async function uploadOutputs(
   noteSkipped(deps, listing);
   const tasks = planUploads(listing.files, targets);
   if (tasks.length === 0) return { outputs: [] };
+  await refuseTooLarge(deps, tasks);
   deps.onUploading();
   const heads = await uploadAll(deps, tasks);
   const stored = heads.filter((head) => head !== undefined);
@@ -49,6 +51,26 @@ export async function uploadOutputs(
     outputs: stored.slice(0, listedOutputs).map(objectRef),
     ...(omitted > 0 ? { outputs_omitted: omitted } : {}),
   };
+}
+
+/** Files after which others get a turn: looking at one is synchronous (see `makeWorkFolder`). */
+const yieldAfter = 256;
+
+/** Before the first byte is uploaded; a file that goes to two places counts twice. */
+async function refuseTooLarge(
+  { limits }: UploadDeps,
+  tasks: readonly UploadTask<OutputFile>[],
+): Promise<void> {
+  let bytes = 0;
+  for (const [index, { file }] of tasks.entries()) {
+    bytes += outputSize(file);
+    if ((index + 1) % yieldAfter === 0) await setImmediate();
+  }
+  if (bytes <= limits.outputBytes) return;
+  throw new AttemptStop(
+    'output_too_large',
+    `the outputs have ${bytes} bytes, and one run may upload ${limits.outputBytes} (SLUICE_OUTPUT_LIMIT); nothing was uploaded`,
+  );
 }
 
 function noteSkipped(deps: UploadDeps, listing: OutputListing): void {

@@ -19,6 +19,7 @@ export type FailureCode =
   | 'environment_too_large'
   | 'output_failed'
   | 'too_many_outputs'
+  | 'output_too_large'
   | 'answer_too_large'
   | 'store_unavailable'
   | 'storage_full'

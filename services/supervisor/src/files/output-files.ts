@@ -112,6 +112,16 @@ function skipReason(entry: EntryKind): SkipReason | undefined {
   return entry.isFile() || entry.isDirectory() ? undefined : 'not a regular file';
 }
 
+/** Bytes of a listed file as a reader gets them, holes included; 0 when it is gone or something else by now. */
+export function outputSize(file: OutputFile): number {
+  try {
+    const stats = lstatSync(file.path, { throwIfNoEntry: false });
+    return stats?.isFile() === true ? stats.size : 0;
+  } catch (error) {
+    throw unreadable(`the output "${file.name}"`, error);
+  }
+}
+
 export type OpenedOutput =
   | { readonly kind: 'opened'; readonly fd: number; readonly size: number }
   | { readonly kind: 'skipped'; readonly reason: SkipReason };

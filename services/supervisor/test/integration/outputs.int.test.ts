@@ -209,6 +209,44 @@ describe('what is not', () => {
   });
 });
 
+describe('too many bytes', () => {
+  const sized = async (script: string, outputBytes?: number, outputs = [output(`photos/${folder}`)]) => {
+    const own = createHarness(store.objects, { limits: outputBytes === undefined ? {} : { outputBytes } });
+    const performed = await own.perform({
+      script: `cd "$TMP_OUTPUT_DIR"\n${script}`,
+      definition: { output: outputs },
+    });
+    await own.close();
+    return performed;
+  };
+
+  test('that are but a hole in a sparse file are refused at once, and nothing is uploaded', async () => {
+    const { outcome, log } = await sized('echo small > a; truncate -s 200G sparse');
+    const message =
+      'the outputs have 214748364806 bytes, and one run may upload 107374182400 (SLUICE_OUTPUT_LIMIT); nothing was uploaded';
+    expect(outcome).toEqual({
+      result: 'failed',
+      script_started: true,
+      exit_code: 0,
+      outputs: [],
+      failure: { code: 'output_too_large', message },
+    });
+    expect(log).toContain(` - ERROR - ${message}\n`);
+    expect(await keysIn()).toEqual([]);
+  });
+
+  test('are counted over all uploads: the same file twice, and not what is not uploaded', async () => {
+    const script = 'head -c 1000 /dev/zero > a.bin; truncate -s 200G left.tmp; ln -s left.tmp link';
+    const once = { ...output(`photos/${folder}`), suffix: ['.bin'] };
+    expect((await sized(script, 1000, [once])).outcome.result).toBe('succeeded');
+    expect((await sized(script, 999, [once])).outcome.failure?.code).toBe('output_too_large');
+    const again = { ...once, path: `photos/${folder}/again` };
+    expect((await sized(script, 1999, [once, again])).outcome.failure?.code).toBe('output_too_large');
+    expect((await sized(script, 2000, [once, again])).outcome.result).toBe('succeeded');
+    expect(await keysIn()).toEqual(['a.bin', 'again/a.bin']);
+  });
+});
+
 // Each is durable by itself: seconds on an idle disk, more on a busy one.
 test('two thousand outputs', { timeout: 120_000 }, async () => {
   const { outcome, log } = await run(
