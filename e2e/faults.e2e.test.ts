@@ -55,6 +55,15 @@ describe('a hostile script', () => {
     expect(run.failure?.message).toContain('mauve');
   });
 
+  test('that leaves a sparse terabyte fails at once, and the variable to raise is told', async () => {
+    server = await startServer({ data, env: { SLUICE_OUTPUT_LIMIT: '1000000000' } });
+    const run = await runScript('cd "$TMP_OUTPUT_DIR"; echo small > a; truncate -s 1T sparse\n');
+    expect(run).toMatchObject({ state: 'failed', attempt: 1, failure: { code: 'output_too_large' } });
+    expect(run.failure?.message).toContain('one run may upload 1000000000 (SLUICE_OUTPUT_LIMIT)');
+    expect(run.outputs ?? []).toEqual([]);
+    expect((await server.request('/system/buckets/hostile/objects/out/a')).status).toBe(404);
+  });
+
   test('that prints a gigabyte keeps its head and tail, and memory stays flat', async () => {
     server = await startServer({ data, env: { SLUICE_LOG_LIMIT: '100000' } });
     const before = await memory();
