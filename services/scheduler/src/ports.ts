@@ -80,6 +80,8 @@ export interface RunnerHost {
   stop(runnerId: string, drainMs: number): Promise<void>;
   /** Runners there are now, for adoption after a restart. */
   runners(): Promise<readonly { readonly runner_id: string; readonly url: string }[]>;
+  /** Whether a call is in hand, as far as the host knows. */
+  isBusy(runnerId: string): boolean;
   /** Exactly one listener: a runner that ended without being stopped (its container died, a call had to be killed with it). */
   onExit(listener: (runnerId: string, reason: string) => void): void;
   /** Ends all. */

@@ -114,7 +114,9 @@ async function startParts(deps: SchedulerDeps, slots: number): Promise<Parts> {
     defaultTimeoutMs: config.defaultTimeoutMs,
   });
   const onNoRoom = (): void => runners?.makeRoom();
-  const dispatcher = createDispatcher({ queue, executor, cache, startRun, onNoRoom, clock, log, slots });
+  const isRoomKept = (): boolean => runners?.keepsRoom() === true;
+  const waits = { onNoRoom, isRoomKept };
+  const dispatcher = createDispatcher({ queue, executor, cache, startRun, ...waits, clock, log, slots });
   executor.onReport((report) => settler.report(report));
   const recovery = {
     ledger,

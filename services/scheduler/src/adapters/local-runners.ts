@@ -18,6 +18,7 @@ export interface LocalRunnersDeps<Scripts> {
   /** The runner server of this process. */
   readonly server: {
     open(plan: RunnerPlan, parts: { readonly scripts: Scripts }): { readonly url: string };
+    isBusy(runnerId: string): boolean;
     close(runnerId: string, drainMs: number): Promise<void>;
   };
   /**
@@ -101,6 +102,7 @@ export function createLocalRunners<Scripts>(deps: LocalRunnersDeps<Scripts>): Ru
       Promise.resolve(
         [...runners.values()].flatMap(({ id, url }) => (url === undefined ? [] : [{ runner_id: id, url }])),
       ),
+    isBusy: (runnerId) => deps.server.isBusy(runnerId),
     onExit: (listener) => {
       exit = listener;
     },

@@ -18,6 +18,8 @@ export interface DispatchDeps {
   readonly slots: number;
   /** A run found no room. */
   readonly onNoRoom?: () => void;
+  /** True while room that frees is kept for somebody else. */
+  readonly isRoomKept?: () => boolean;
   /** Milliseconds after which waiting work is looked for without a hint. @default 1000 */
   readonly idleMs?: number;
 }
@@ -180,6 +182,7 @@ async function reserve(
   backlog: readonly Backlog[],
 ): Promise<Map<string, Reservation[]>> {
   const grants = new Map<string, Reservation[]>();
+  if (deps.isRoomKept?.() === true) return grants;
   const rotation = createRotation(
     backlog.map((one) => candidateOf(deps, state, one)),
     state.last,

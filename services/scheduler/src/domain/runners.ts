@@ -41,6 +41,12 @@ export function nextTarget(before: RunnerTarget, desired: number, now: number, i
   return most > desired ? { count: most, low: { since: now, most: desired } } : { count: desired };
 }
 
+/** A target while work waits for room: what calls need and what is there, but nothing new that is only to be kept ready. */
+export function heldTarget(target: RunnerTarget, desired: number, live: number): RunnerTarget {
+  const most = Math.max(desired, live);
+  return target.count > most ? { count: most } : target;
+}
+
 /** Milliseconds before a service whose runners fail to start is tried again. */
 export function startPause(failures: number): number {
   return Math.min(60_000, 1000 * 2 ** Math.min(failures - 1, 10));

@@ -141,7 +141,7 @@ test('a start that fails is told, and tried again', async () => {
   expect(world.state(service)?.state).toBe('ready');
 });
 
-test('runs get the room of runners that nobody needs, never that of min_scale', async () => {
+test('runs get the room of runners that nobody needs, those of min_scale last', async () => {
   const world = await open({ cpuMillis: 1000 });
   const idle = await world.define({ name: 'idle', cpu: '0.5', ...scale(0) });
   const kept = await world.define({ name: 'kept', cpu: '0.3', ...scale(1) });
@@ -154,6 +154,25 @@ test('runs get the room of runners that nobody needs, never that of min_scale', 
   await eventually('the run to succeed', async () => (await world.runState(id)) === 'succeeded', 10_000);
   expect(world.ready(idle)).toEqual([]);
   expect(world.ready(kept).length).toBe(1);
+});
+
+test('idle runners of min_scale make way for runs and calls, and come back', async () => {
+  await runners.close();
+  runners = await openProcessRunners(32);
+  const world = await open({ cpuMillis: 1000 });
+  const kept = await Promise.all(
+    Array.from({ length: 12 }, (_, n) => world.define({ name: `kept-${n}`, ...scale(1) })),
+  );
+  const all = (): number => kept.reduce((sum, one) => sum + world.ready(one).length, 0);
+  await eventually('the machine to be full', () => all() === 10, 10_000);
+  const runs = await world.define({ name: 'runs', cpu: '0.5' });
+  const id = await world.run(runs);
+  await eventually('the run to succeed', async () => (await world.runState(id)) === 'succeeded', 10_000);
+  const late = await world.define({ name: 'late', script: 'echo late\n' });
+  world.demand(late, 1);
+  expect(await world.call(late)).toMatchObject({ status: 200, text: 'late\n\n' });
+  world.demand(late, 0);
+  await eventually('those of min_scale to be back', () => all() === 9, 20_000);
 });
 
 test('a service that has no runner gets one of the service that has the most', async () => {

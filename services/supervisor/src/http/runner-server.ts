@@ -68,6 +68,8 @@ export interface RunnerServer {
    * @throws AppError `unavailable` before `start` and after `stop`, `invalid_input` for an id that cannot be part of a path
    */
   open(plan: RunnerPlan, parts: { readonly scripts: ScriptRunner }): { readonly url: string };
+  /** Whether a call is in hand. */
+  isBusy(runnerId: string): boolean;
   /** Takes no new call, lets the one in hand end within the time, then ends it. Its log stays for a while. Unknown ids are ignored. */
   close(runnerId: string, drainMs: number): Promise<void>;
   /** Closes all runners, then the listener. */
@@ -119,6 +121,7 @@ export function createRunnerServer(options: RunnerServerOptions): RunnerServer {
       state.url = await listen(server);
     },
     open: (plan, parts) => open(state, plan, parts.scripts),
+    isBusy: (runnerId) => state.runners.get(runnerId)?.inHand !== undefined,
     close: async (runnerId, drainMs) => {
       const runner = state.runners.get(runnerId);
       if (runner !== undefined) await close(state, runner, drainMs);

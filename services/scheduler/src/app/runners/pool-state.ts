@@ -4,7 +4,7 @@ import type { DefinitionStore } from '@sluice/shared/stores';
 import type { Logger } from '@sluice/shared/telemetry';
 import type { Executor, RunnerHost } from '../../ports.ts';
 import type { DemandTable } from './demand.ts';
-import { needOf, stateMessage, type Runner, type ServiceRunners } from './service-runners.ts';
+import { needOf, placesOf, stateMessage, type Runner, type ServiceRunners } from './service-runners.ts';
 import { desiredRunners, type RunnerNeed } from '../../domain/runners.ts';
 
 export interface PoolDeps {
@@ -36,6 +36,10 @@ export interface PoolState extends PoolDeps {
   readonly demand: DemandTable;
   /** Services that wait for room, those that wait longest first. */
   readonly waiting: Set<ServiceRunners>;
+  /** Those of them with calls that are without a runner. */
+  readonly calling: Set<ServiceRunners>;
+  /** When a run last found no room (monotonic). */
+  runRefusedAt: number | undefined;
   /** Starts under way. */
   starting: number;
   running: boolean;
@@ -44,12 +48,27 @@ export interface PoolState extends PoolDeps {
 /** Starts at the same time over all services: each may pull an image. */
 export const maxStarting = 4;
 
+/** Milliseconds after a run found no room in which nothing is started that is only to be kept ready. */
+const calmMs = 5000;
+
 export function currentNeed(pool: PoolState, service: ServiceRunners): RunnerNeed {
   return needOf(service, pool.demand.of(service.stored.uid), pool.host.limit);
 }
 
-export function currentlyDesired(pool: PoolState, service: ServiceRunners): number {
-  return desiredRunners(currentNeed(pool, service));
+/** Runners that calls need now. */
+export function neededByCalls(pool: PoolState, service: ServiceRunners): number {
+  return desiredRunners({ ...currentNeed(pool, service), minScale: 0 });
+}
+
+/** Whether work waits for room: a run, or a call. */
+export function isPressed(pool: PoolState): boolean {
+  if (pool.calling.size > 0) return true;
+  return pool.runRefusedAt !== undefined && pool.clock.monotonic() - pool.runRefusedAt < calmMs;
+}
+
+/** Places of the host that runners have. */
+export function placesInUse(pool: PoolState): number {
+  return [...pool.services.values()].reduce((sum, one) => sum + placesOf(one), 0);
 }
 
 export function setRunnerState(pool: PoolState, runner: Runner, state: Runner['state']): void {

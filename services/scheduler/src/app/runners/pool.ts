@@ -3,10 +3,10 @@ import { createPeriodic } from '@sluice/shared/lifecycle';
 import type { LiveMessage } from '@sluice/shared/bus';
 import type { StoredDefinition } from '@sluice/shared/stores';
 import { createDemandTable } from './demand.ts';
-import { say, type PoolDeps, type PoolState } from './pool-state.ts';
-import { reconcile, reconcileWaiting, runnerExited } from './reconcile.ts';
-import { idleRunner } from './room.ts';
-import { createServiceRunners, isNotable, readyNewest, type ServiceRunners } from './service-runners.ts';
+import { placesInUse, say, type PoolDeps, type PoolState } from './pool-state.ts';
+import { endForRoom, reconcile, reconcileWaiting, runnerExited } from './reconcile.ts';
+import { idleRunner, keptFor } from './room.ts';
+import { createServiceRunners, isNotable, type ServiceRunners } from './service-runners.ts';
 
 const tickMs = 1000;
 /** Ticks after which the state is said again, changed or not. */
@@ -22,8 +22,10 @@ export interface RunnerPool {
   put(stored: StoredDefinition): void;
   /** A service is gone. */
   removed(uid: string): void;
-  /** Runs wait for room: ends a runner that nobody needs now, if there is one. */
+  /** A run waits for room: ends an idle runner, if there is one, and starts none for a while that is only to be kept ready. */
   makeRoom(): void;
+  /** Room that frees is kept for a call that has waited long for its first runner. */
+  keepsRoom(): boolean;
   /** Lets calls in hand end within the time of the configuration, then ends all runners. */
   stop(): Promise<void>;
 }
@@ -34,6 +36,8 @@ export function createRunnerPool(deps: PoolDeps): RunnerPool {
     services: new Map(),
     demand: createDemandTable(deps.clock),
     waiting: new Set(),
+    calling: new Set(),
+    runRefusedAt: undefined,
     starting: 0,
     running: false,
   };
@@ -49,11 +53,15 @@ export function createRunnerPool(deps: PoolDeps): RunnerPool {
       removed(pool, uid);
     },
     makeRoom: () => {
-      const victim = pool.running ? idleRunner(pool) : undefined;
-      if (victim === undefined) return;
-      const { service } = victim;
-      service.target = { ...service.target, count: readyNewest(service).length - 1 };
-      reconcile(pool, service);
+      if (!pool.running) return;
+      pool.runRefusedAt = pool.clock.monotonic();
+      const victim = idleRunner(pool);
+      if (victim !== undefined) endForRoom(pool, victim);
+    },
+    keepsRoom: () => {
+      if (!pool.running || keptFor(pool) === undefined) return false;
+      // A place of the host is nothing that a run could take.
+      return placesInUse(pool) < pool.host.limit;
     },
     stop: async () => {
       pool.running = false;
@@ -119,7 +127,10 @@ function heard(pool: PoolState, message: LiveMessage): void {
   const demand = message.payload as RunnerDemand;
   pool.demand.note(demand);
   const service = pool.services.get(demand.service_uid);
-  if (service !== undefined) reconcile(pool, service);
+  if (service === undefined) return;
+  // Said when the last call ends, too.
+  service.usedAt = pool.clock.monotonic();
+  reconcile(pool, service);
 }
 
 function exited(pool: PoolState, runnerId: string, reason: string): void {
@@ -147,5 +158,6 @@ function forgetEnded(pool: PoolState, service: ServiceRunners): void {
   if (service.gone && service.runners.size === 0) {
     pool.services.delete(service.stored.uid);
     pool.waiting.delete(service);
+    pool.calling.delete(service);
   }
 }

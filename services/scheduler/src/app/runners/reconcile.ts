@@ -1,16 +1,24 @@
 import type { RunnerPlan } from '@sluice/shared/contracts';
 import { AppError, isAppError, messageOf } from '@sluice/shared/errors';
 import type { StoredDefinition } from '@sluice/shared/stores';
-import { nextTarget, startPause } from '../../domain/runners.ts';
+import { desiredRunners, heldTarget, nextTarget, startPause } from '../../domain/runners.ts';
 import { requirementsOf } from '../../domain/requirements.ts';
 import type { Reservation } from '../../ports.ts';
-import { makeRoomFor } from './room.ts';
-import { currentlyDesired, maxStarting, say, setRunnerState, type PoolState } from './pool-state.ts';
+import { keptFor, makeRoomFor, type Victim } from './room.ts';
 import {
-  isLive,
+  currentNeed,
+  isPressed,
+  maxStarting,
+  neededByCalls,
+  placesInUse,
+  say,
+  setRunnerState,
+  type PoolState,
+} from './pool-state.ts';
+import {
   isNewest,
   isOff,
-  placesOf,
+  liveRunners,
   readyNewest,
   type Runner,
   type ServiceRunners,
@@ -29,7 +37,12 @@ export function reconcile(pool: PoolState, service: ServiceRunners): void {
   if (!pool.running) return;
   const now = pool.clock.monotonic();
   const idleMs = isOff(service) ? 0 : pool.config.idleMs;
-  service.target = nextTarget(service.target, currentlyDesired(pool, service), now, idleMs);
+  const need = currentNeed(pool, service);
+  const live = liveRunners(service).length;
+  const isHeld = isPressed(pool);
+  const desired = desiredRunners(isHeld ? { ...need, minScale: Math.min(need.minScale, live) } : need);
+  const target = nextTarget(service.target, desired, now, idleMs);
+  service.target = isHeld ? heldTarget(target, desired, live) : target;
   forgetFailure(pool, service);
   startMissing(pool, service);
   const unwanted = unwantedRunners(service);
@@ -39,9 +52,11 @@ export function reconcile(pool: PoolState, service: ServiceRunners): void {
   for (const runner of unwanted) endRunner(pool, service, runner);
 }
 
-/** Services that wait for room get their turn, those that wait longest first. */
+/** Services that wait for room get their turn: those with calls and no runner at all before others, then those that wait longest. */
 export function reconcileWaiting(pool: PoolState): void {
-  for (const service of pool.waiting) reconcile(pool, service);
+  const isFirst = (service: ServiceRunners): boolean => service.callWaitsSince !== undefined;
+  const waiting = [...pool.waiting].sort((a, b) => Number(isFirst(b)) - Number(isFirst(a)));
+  for (const service of waiting) reconcile(pool, service);
 }
 
 function noteFailure(pool: PoolState, service: ServiceRunners, reason: string): void {
@@ -65,18 +80,20 @@ function forgetFailure(pool: PoolState, service: ServiceRunners): void {
 }
 
 function startMissing(pool: PoolState, service: ServiceRunners): void {
-  const live = [...service.runners.values()].filter((one) => isLive(one) && isNewest(service, one));
+  const live = liveRunners(service).filter((one) => isNewest(service, one));
   let missing = service.target.count - live.length;
   const pausing = service.failure !== undefined && pool.clock.monotonic() < service.failure.until;
   if (missing <= 0 || pausing) {
-    stopWaiting(pool, service);
+    // A start that may still be refused room ends no waiting: its turn would be lost.
+    if (pausing || live.every((one) => one.placed)) stopWaiting(pool, service);
     return;
   }
   // One is enough to see whether it works now.
   if (service.failure !== undefined) missing = live.some((one) => one.state === 'starting') ? 0 : 1;
   for (; missing > 0 && pool.starting < maxStarting; missing -= 1) {
-    const used = [...pool.services.values()].reduce((sum, one) => sum + placesOf(one), 0);
-    if (used >= pool.host.limit) {
+    const first = keptFor(pool);
+    const isKept = first !== undefined && first !== service;
+    if (isKept || placesInUse(pool) >= pool.host.limit) {
       waitForRoom(pool, service);
       return;
     }
@@ -89,16 +106,30 @@ function startMissing(pool: PoolState, service: ServiceRunners): void {
 function waitForRoom(pool: PoolState, service: ServiceRunners): void {
   service.waitsSince ??= pool.clock.monotonic();
   pool.waiting.add(service);
+  const calls = neededByCalls(pool, service);
+  const live = liveRunners(service).length;
+  service.callWaitsSince =
+    calls > 0 && live === 0 ? (service.callWaitsSince ?? pool.clock.monotonic()) : undefined;
+  if (calls > live) pool.calling.add(service);
+  else pool.calling.delete(service);
   const victim = makeRoomFor(pool, service);
-  if (victim === undefined) return;
-  setRunnerState(pool, victim.runner, 'draining');
-  say(pool, victim.service);
-  endRunner(pool, victim.service, victim.runner);
+  if (victim !== undefined) endForRoom(pool, victim);
+}
+
+/** Ends a runner for work that waits; it comes back when it is needed, or when nothing waits. */
+export function endForRoom(pool: PoolState, { service, runner }: Victim): void {
+  const { target } = service;
+  if (isNewest(service, runner)) service.target = { ...target, count: Math.max(0, target.count - 1) };
+  setRunnerState(pool, runner, 'draining');
+  say(pool, service);
+  endRunner(pool, service, runner);
 }
 
 function stopWaiting(pool: PoolState, service: ServiceRunners): void {
   service.waitsSince = undefined;
+  service.callWaitsSince = undefined;
   pool.waiting.delete(service);
+  pool.calling.delete(service);
 }
 
 /** Never rejects. The reservation is asked for in the same turn of the event loop, so that room goes to whoever was told of it first. */
@@ -109,6 +140,7 @@ async function startRunner(pool: PoolState, service: ServiceRunners): Promise<vo
     id: `${stored.name.replaceAll(/[^A-Za-z0-9_-]/g, '-').slice(0, 60)}-${pool.randomId()}`,
     version: stored.version,
     callMs: seconds === undefined ? pool.config.defaultTimeoutMs : seconds * 1000,
+    placed: false,
     state: 'starting',
     url: undefined,
     since: pool.clock.monotonic(),
@@ -119,6 +151,7 @@ async function startRunner(pool: PoolState, service: ServiceRunners): Promise<vo
   try {
     const reservation = await pool.executor.reserve(requirementsOf(stored.definition));
     full = reservation === undefined;
+    runner.placed = !full;
     if (reservation !== undefined) await startIn(pool, runner, stored, reservation);
   } catch (error) {
     if (!isAppError(error)) pool.log.error({ err: error, runner: runner.id }, 'start of a runner broke');
@@ -165,7 +198,7 @@ async function startIn(
 
 /** Runners of an older version are wanted until the newest ones are there. */
 function unwantedRunners(service: ServiceRunners): readonly Runner[] {
-  const live = [...service.runners.values()].filter(isLive);
+  const live = liveRunners(service);
   if (isOff(service)) return live;
   const ready = readyNewest(service);
   const older = live.filter((one) => !isNewest(service, one));

@@ -1,7 +1,6 @@
 import type { RunnerEntry, RunnerState } from '@sluice/shared/contracts';
 import type { StoredDefinition } from '@sluice/shared/stores';
 import {
-  desiredRunners,
   hasScript,
   isStopped,
   runnerLimit,
@@ -16,6 +15,8 @@ export interface Runner {
   readonly version: number;
   /** Milliseconds a call of its version may take. */
   readonly callMs: number;
+  /** It has its room; until then it may still be refused. */
+  placed: boolean;
   state: RunnerEntry['state'];
   url: string | undefined;
   /** Monotonic; of the last change of `state`. */
@@ -34,6 +35,10 @@ export interface ServiceRunners {
   failure: { readonly count: number; readonly until: number; readonly reason: string } | undefined;
   /** Since when it waits for room (monotonic). */
   waitsSince: number | undefined;
+  /** Since when a call waits for its first runner (monotonic). */
+  callWaitsSince: number | undefined;
+  /** When callers last said what they need (monotonic). */
+  usedAt: number;
   state: RunnerState['state'];
   /** Epoch milliseconds. */
   stateSince: number;
@@ -49,6 +54,8 @@ export function createServiceRunners(stored: StoredDefinition, now: number): Ser
     target: { count: 0 },
     failure: undefined,
     waitsSince: undefined,
+    callWaitsSince: undefined,
+    usedAt: 0,
     state: 'ready',
     stateSince: now,
     said: '',
@@ -81,6 +88,10 @@ export function isLive(runner: Runner): boolean {
   return runner.state === 'starting' || runner.state === 'ready';
 }
 
+export function liveRunners(service: ServiceRunners): readonly Runner[] {
+  return [...service.runners.values()].filter(isLive);
+}
+
 /** Those that have a place of the host. */
 export function placesOf(service: ServiceRunners): number {
   let places = 0;
@@ -90,11 +101,6 @@ export function placesOf(service: ServiceRunners): number {
 
 export function isNewest(service: ServiceRunners, runner: Runner): boolean {
   return runner.version === service.stored.version;
-}
-
-/** Ready runners that could be ended without a call missing one, newest first. */
-export function spareRunners(service: ServiceRunners, need: RunnerNeed): readonly Runner[] {
-  return readyNewest(service).slice(desiredRunners(need)).toReversed();
 }
 
 export function readyNewest(service: ServiceRunners): readonly Runner[] {
