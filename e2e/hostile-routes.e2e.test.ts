@@ -6,6 +6,7 @@ import { casesOf, methodCases, requestOf, type HostileCase } from './support/hos
 import { createWorld, type World } from './support/hostile-world.ts';
 import { faultsOf } from './support/hostile-verdict.ts';
 import { inParallel, sendRaw } from './support/raw-http.ts';
+import { tokenOf } from './support/service.ts';
 import { removeFolder, startServer, tempFolder, type Server } from './support/server.ts';
 import { waitFor } from './support/wait.ts';
 
@@ -126,6 +127,11 @@ describe('every operation of /openapi.json', () => {
     expect(faults.slice(0, 20)).toEqual([]);
     expect(sent).toBeGreaterThan(operations.length * 100);
     expect(await witness()).toEqual(seen);
+    // What the new services keep ready makes way for a call of one that has no runner.
+    const headers = { authorization: `Bearer ${await tokenOf(server, 'witness')}` };
+    const signal = AbortSignal.timeout(10_000);
+    const call = await server.request('/run/witness', { method: 'POST', body: 'hello', headers, signal });
+    expect(await call.text()).toContain('hello');
     expect(await namesOf('services')).toEqual(expect.arrayContaining([...before.services]));
     expect(await namesOf('buckets')).toEqual(expect.arrayContaining([...before.buckets]));
     await waitFor('streams and connections to be closed', async () =>
