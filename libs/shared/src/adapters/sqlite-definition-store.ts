@@ -104,7 +104,8 @@ function createReads(db: Database): Pick<DefinitionStore, 'get' | 'getVersion' |
 interface Version {
   readonly uid: string;
   readonly version: number;
-  readonly createdAt: number;
+  /** Undefined for the first one, which is being made. */
+  readonly createdAt: number | undefined;
 }
 
 function createWrites(
@@ -139,7 +140,7 @@ function createWrites(
       const uid = newUid(options.random);
       return db.write((transaction) => {
         if (current.get(input.definition.name) !== undefined) throw nameTaken(input.definition.name);
-        return put(transaction, input, { uid, version: 1, createdAt: now() });
+        return put(transaction, input, { uid, version: 1, createdAt: undefined });
       });
     },
     update: async ({ uid, version }, input) => {
@@ -173,11 +174,13 @@ function versionInserter(
   const insertSecrets = db.prepare('INSERT INTO definition_secrets (uid, version, secrets) VALUES (?, ?, ?)');
   return ({ definition, secrets }, { uid, version, createdAt }, at) => {
     const { name } = definition;
+    // A first version was made when it was last changed: one look at the clock for both.
+    const created = createdAt ?? at;
     const json = JSON.stringify(definition);
-    insert.run(uid, version, name, createdAt, at, json);
+    insert.run(uid, version, name, created, at, json);
     insertSecrets.run(uid, version, JSON.stringify(secrets));
     // As a reader gets it: parsed anew, nobody else's object.
-    return toStored({ uid, version, name, created_at: createdAt, updated_at: at, definition: json });
+    return toStored({ uid, version, name, created_at: created, updated_at: at, definition: json });
   };
 }
 

@@ -92,6 +92,8 @@ function install(
     if (request.is404) notFound(request, reply);
     else done();
   });
+  // Where a plugin of ours finds that there is nothing after all (`OPTIONS` that is no preflight).
+  app.setNotFoundHandler(notFound);
   installBodies(app, { limit: config.bodyLimit, memory: config.bodyMemory, timeoutMs: config.readTimeoutMs });
   installAccess(app, context.authenticate);
   app.setErrorHandler((error, request, reply) => {

@@ -17,14 +17,11 @@ afterEach(() => {
 
 test('what could not be removed for want of descriptors is removed once there are some', () => {
   const program = fileURLToPath(new URL('folders-without-descriptors.ts', import.meta.url));
-  const printed = execFileSync('/bin/bash', [
-    '-c',
-    'ulimit -n 60; exec "$0" "$@"',
-    process.execPath,
-    program,
-    dir,
-    JSON.stringify(testPlan()),
-  ]);
+  const printed = execFileSync(
+    '/bin/bash',
+    ['-c', 'ulimit -n 60; exec "$0" "$@"', process.execPath, program, dir, JSON.stringify(testPlan())],
+    { timeout: 15_000 },
+  );
   const told = { msg: 'work folder was removed after more than one try', tries: 2 };
   expect(JSON.parse(printed.toString())).toEqual({
     code: 'output_failed',

@@ -61,6 +61,8 @@ const left = ['run/output/result', 'runner/1/output/result'].filter((name) => ex
 for (const descriptor of taken) closeSync(descriptor);
 const alive = setInterval(() => {
   if (readdirSync(work).includes('run') || readdirSync(join(work, 'runner')).length > 0) return;
+  // A folder is gone a moment before it is told.
+  if (lines.length < left.length) return;
   clearInterval(alive);
   const told = lines.map(({ msg, tries }) => ({ msg, tries }));
   process.stdout.write(JSON.stringify({ code: outcome.failure?.code, left, told }));
