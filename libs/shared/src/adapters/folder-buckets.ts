@@ -17,6 +17,7 @@ import { bucketExists, bucketPlace, type Roots } from './folder-place.ts';
 import { findTrash } from './folder-start.ts';
 import { inTempFolder } from './folder-temp.ts';
 import { emptyFolder } from './folder-tree.ts';
+import { checkLimit } from './page-limit.ts';
 
 export interface BucketDeps {
   readonly roots: Roots;
@@ -42,11 +43,7 @@ export function createFolderBuckets(deps: BucketDeps): Buckets {
         await index.setTags(name, tags);
       }),
     listBuckets: async ({ limit, cursor }) => {
-      if (!Number.isInteger(limit) || limit < 1 || limit > 1000) {
-        throw new AppError('invalid_input', 'The limit must be a whole number from 1 to 1000.', {
-          field: 'limit',
-        });
-      }
+      checkLimit(limit);
       const names = (await bucketNames(roots.buckets)).filter(
         (name) => cursor === undefined || name > cursor,
       );

@@ -1,8 +1,8 @@
-import { AppError } from '../errors/index.ts';
 import { isObjectKey, type ObjectInfo, type ObjectStore } from '../stores/index.ts';
 import { readError } from './folder-errors.ts';
 import { bucketPlace, openForReading, type Roots } from './folder-place.ts';
 import { startWalk, type Walk, type WalkDeps } from './folder-walk.ts';
+import { checkLimit } from './page-limit.ts';
 
 interface Query {
   readonly bucket: string;
@@ -18,11 +18,7 @@ export function createListing(
 ): Pick<ObjectStore, 'list' | 'usage'> {
   return {
     list: async (bucket, { prefix, after, limit }) => {
-      if (!Number.isInteger(limit) || limit < 1 || limit > 1000) {
-        throw new AppError('invalid_input', 'The limit must be a whole number from 1 to 1000.', {
-          field: 'limit',
-        });
-      }
+      checkLimit(limit);
       const page = await walkOver(deps, { bucket, prefix, after }, async (walk) => takePage(walk, limit));
       return page ?? { objects: [] };
     },

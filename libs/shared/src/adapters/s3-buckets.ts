@@ -7,6 +7,7 @@ import type { S3Client } from './s3-client.ts';
 import { fromS3Error, s3Code } from './s3-errors.ts';
 import { checkStoreBucket } from './s3-names.ts';
 import { elementsOf, keyIn, textOf } from './s3-xml.ts';
+import { checkLimit } from './page-limit.ts';
 
 type Buckets = Pick<
   ObjectStore,
@@ -44,11 +45,7 @@ export function createS3Buckets(s3: S3Client): Buckets {
       await setTags(s3, name, tags);
     },
     listBuckets: async ({ limit, cursor }) => {
-      if (!Number.isInteger(limit) || limit < 1 || limit > 1000) {
-        throw new AppError('invalid_input', 'The limit must be a whole number from 1 to 1000.', {
-          field: 'limit',
-        });
-      }
+      checkLimit(limit);
       const all = (await allBuckets(s3))
         .filter(({ name }) => name !== SYSTEM_BUCKET && (cursor === undefined || name > cursor))
         .toSorted((a, b) => (a.name < b.name ? -1 : 1));

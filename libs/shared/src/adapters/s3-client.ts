@@ -107,6 +107,7 @@ function transportOf({ secure, silenceMs, closed }: TransportSettings): Transpor
     if (closed.aborted) made.destroy(Object.assign(new Error('the client is closed'), { code: 'ECANCELED' }));
     return made;
   };
+  // The package calls the one of `request`'s forms that this is; its type wants them all.
   return { request } as unknown as Transport;
 }
 

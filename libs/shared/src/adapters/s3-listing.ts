@@ -7,6 +7,7 @@ import type { S3Client } from './s3-client.ts';
 import { s3Identity } from '../contracts/index.ts';
 import { checkStoreBucket, encodeQuery } from './s3-names.ts';
 import { elementsOf, keyIn, textOf } from './s3-xml.ts';
+import { checkLimit } from './page-limit.ts';
 
 /** Most objects that a server gives in one answer. */
 const pageSize = 1000;
@@ -87,11 +88,7 @@ export function createS3Listing(s3: S3Client): Pick<ObjectStore, 'list' | 'usage
   return {
     list: async (bucket, { prefix, after, limit }) => {
       checkStoreBucket(bucket);
-      if (!Number.isInteger(limit) || limit < 1 || limit > 1000) {
-        throw new AppError('invalid_input', 'The limit must be a whole number from 1 to 1000.', {
-          field: 'limit',
-        });
-      }
+      checkLimit(limit);
       const from = startOf(prefix, after ?? '');
       if (from !== undefined) return listPage(s3, bucket, { prefix, after: from, limit });
       if (await bucketExists(s3, bucket)) return { objects: [] };

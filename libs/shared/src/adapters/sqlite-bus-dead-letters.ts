@@ -4,7 +4,8 @@ import { catalogue, type MessageName } from '../contracts/index.ts';
 import { AppError } from '../errors/index.ts';
 import type { Channel, Channels } from './sqlite-bus-channels.ts';
 import { type Messages, type MessageRow, noKey } from './sqlite-bus-messages.ts';
-import { checkLimit, decodeNumberCursor, encodeCursor } from './sqlite-cursor.ts';
+import { checkLimit } from './page-limit.ts';
+import { decodeNumberCursor, encodeCursor } from './sqlite-cursor.ts';
 import type { Database } from './sqlite-database.ts';
 import type { Stage, Transaction } from './sqlite-transaction.ts';
 

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { AppError } from '../errors/index.ts';
-import { checkLimit, decodeCursor, decodeNumberCursor, encodeCursor } from './sqlite-cursor.ts';
+import { checkLimit } from './page-limit.ts';
+import { decodeCursor, decodeNumberCursor, encodeCursor } from './sqlite-cursor.ts';
 
 describe('a cursor', () => {
   it('gives back its place', () => {

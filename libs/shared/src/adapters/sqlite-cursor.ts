@@ -27,9 +27,3 @@ export function decodeNumberCursor(kind: string, cursor: string): number {
 function invalidCursor(): AppError {
   return new AppError('invalid_input', 'The cursor is not one that this list gave.', { field: 'cursor' });
 }
-
-/** @throws AppError `invalid_input` with field `limit` unless it is a whole number from 1 to 1000 */
-export function checkLimit(limit: number): void {
-  if (Number.isInteger(limit) && limit >= 1 && limit <= 1000) return;
-  throw new AppError('invalid_input', 'The limit must be a whole number from 1 to 1000.', { field: 'limit' });
-}

@@ -1,6 +1,7 @@
 import type { Run } from '../contracts/index.ts';
 import type { RunLedger, RunQuery } from '../stores/index.ts';
-import { checkLimit, decodeNumberCursor, encodeCursor } from './sqlite-cursor.ts';
+import { checkLimit } from './page-limit.ts';
+import { decodeNumberCursor, encodeCursor } from './sqlite-cursor.ts';
 import type { Database, Statement } from './sqlite-database.ts';
 import { runOf, type RunRow, stateNumber } from './sqlite-run-record.ts';
 
