@@ -1,3 +1,10 @@
 export * from './config.ts';
-export type { Executor, PerformAttempt, Requirements, Reservation, RunnerHost } from './ports.ts';
+export type {
+  StorageGrants,
+  Executor,
+  PerformAttempt,
+  Requirements,
+  Reservation,
+  RunnerHost,
+} from './ports.ts';
 export * from './scheduler.ts';

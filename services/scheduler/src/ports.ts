@@ -3,8 +3,10 @@ import type {
   AttemptPlan,
   AttemptRef,
   AttemptReport,
+  Run,
   RunnerPlan,
   ServiceDefinition,
+  StorageGrant,
 } from '@sluice/shared/contracts';
 
 /** What an attempt needs of the machine or the cluster. */
@@ -31,9 +33,10 @@ export interface Executor {
   reserve(requirements: Requirements): Promise<Reservation | undefined>;
   /**
    * Hands an attempt over. Starting the same attempt twice is one attempt.
+   * @param run the run whose attempt it is, for executors that keep it beside the attempt: a lost ledger is restored from there
    * @throws AppError with verdict `later` when it could not be handed over
    */
-  start(plan: AttemptPlan, reservation: Reservation): Promise<void>;
+  start(plan: AttemptPlan, reservation: Reservation, run?: Run): Promise<void>;
   /** Ends an attempt; it is reported as `cancelled`. Unknown attempts are ignored. */
   cancel(ref: AttemptRef, reason: string): Promise<void>;
   /** Attempts that are under way now; for adoption after a restart and for the audit. At most the number of slots. */
@@ -86,4 +89,14 @@ export interface RunnerHost {
   onExit(listener: (runnerId: string, reason: string) => void): void;
   /** Ends all. */
   close(drainMs: number): Promise<void>;
+}
+
+/** Makes the short-lived keys that pods of a service reach its objects with; never the scheduler's own. */
+export interface StorageGrants {
+  /**
+   * Keys for the input and output paths of a definition, for events in the system bucket, and for `runsPrefix` and `logsPrefix` of the service. They may be those
+   * of an earlier call while at least half of their time is left.
+   * @throws AppError `unavailable`
+   */
+  grant(definition: ServiceDefinition): Promise<StorageGrant>;
 }

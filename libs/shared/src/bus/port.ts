@@ -159,11 +159,13 @@ export interface Bus {
   /**
    * Calls back for hints, and for events after they are stored, from now on: what is said while the connection is away is
    * missed. Every listener gets everything. Listeners must not throw and should be quick.
+   * @param onGap called when something may have been missed, once whatever comes next is heard again
    * @throws AppError `invalid_input` for the name of a command
    */
   listen(
     names: readonly (MessageName | HintName)[],
     listener: (message: LiveMessage) => void,
+    onGap?: () => void,
   ): Promise<{ stop(): Promise<void> }>;
   readonly deadLetters: DeadLetters;
   /** Rejects when the bus can't be used now. */

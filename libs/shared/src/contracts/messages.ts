@@ -1,5 +1,5 @@
 import { Type, type Static } from 'typebox';
-import { Failure, RunSource, RunState } from './run.ts';
+import { Failure, Run, RunSource, RunState } from './run.ts';
 
 export const RunStart = Type.Object({
   run_id: Type.String(),
@@ -7,6 +7,8 @@ export const RunStart = Type.Object({
   attempt: Type.Integer(),
   /** Epoch milliseconds before which the attempt should not start: back-off between attempts. */
   not_before: Type.Optional(Type.Number()),
+  /** The run as it was accepted, without its time line, where the ledger may lose it: the message is then its second home. */
+  run: Type.Optional(Run),
 });
 export type RunStart = Static<typeof RunStart>;
 

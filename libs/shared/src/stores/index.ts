@@ -1,4 +1,5 @@
 export * from './definition-store.ts';
+export * from './leases.ts';
 export * from './object-key.ts';
 export * from './object-store.ts';
 export * from './run-ledger.ts';

@@ -42,6 +42,8 @@ export interface Transition {
   readonly message?: string;
   /** For `to: 'starting'`: refused with `no_slot` while that many runs are starting or running. */
   readonly slots?: number;
+  /** For `to: 'starting'`: refused with `no_slot` while that many runs of its service are starting or running. */
+  readonly serviceSlots?: number;
   /** Messages published through the outbox, beside the state event: the next attempt's `runs.start`. */
   readonly publish?: readonly OutgoingMessage[];
 }
@@ -65,6 +67,21 @@ export interface RunQuery {
   readonly cursor?: string;
   /** @default 'newest' */
   readonly order?: 'newest' | 'oldest';
+}
+
+/**
+ * What a ledger offers that can lose its memory (a cache server that was emptied). Until it has been restored each of its other methods rejects with
+ * `unavailable`, so that nothing is claimed twice from what it forgot.
+ */
+export interface LedgerRecovery {
+  /** Whether it holds what it should; false for one that was never filled as well. */
+  isIntact(): Promise<boolean>;
+  /** Stores claims and records as they were; ids that are there are left alone. At most 1000 a call. */
+  restore(runs: readonly Run[]): Promise<void>;
+  /** Stores claims alone, of runs whose records are gone. At most 1000 a call. @param claims epoch milliseconds of the claim by id */
+  restoreClaims(claims: readonly { readonly id: string; readonly claimedAt: number }[]): Promise<void>;
+  /** Says that all is restored: the ledger works from now on. */
+  markIntact(): Promise<void>;
 }
 
 export interface OutboxEntry {

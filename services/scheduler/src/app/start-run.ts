@@ -136,7 +136,7 @@ async function execute(
   const ref = { run_id: run.id, attempt: run.attempt };
   try {
     const secrets = await deps.definitions.secrets(stored.uid, stored.version);
-    await deps.executor.start(planFor(run, stored, secrets, deps.defaultTimeoutMs), reservation);
+    await deps.executor.start(planFor(run, stored, secrets, deps.defaultTimeoutMs), reservation, run);
   } catch (error) {
     reservation.release();
     const failure = { code: 'not_started', message: `could not be started: ${messageOf(error)}` };
