@@ -11,7 +11,7 @@ import { tracingVariables } from '@sluice/shared/telemetry';
 import { storageEventsVariables } from '@sluice/storage-events';
 import { runnerVariables, supervisorVariables } from '@sluice/supervisor';
 import { standaloneVariables, unsupportedVariables } from './config.ts';
-import { s3Faults } from './s3-settings.ts';
+import { s3Faults } from '@sluice/shared/adapters';
 
 /** All variables that the standalone server reads; `docs/operation.md` lists them and a test compares. */
 export const variables = {

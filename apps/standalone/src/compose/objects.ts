@@ -4,8 +4,10 @@ import {
   createPresigner,
   createS3ObjectStore,
   createSqliteObjectIndex,
+  s3Settings,
   type Database,
   type Presigner,
+  type S3Settings,
 } from '@sluice/shared/adapters';
 import { AppError, messageOf } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
@@ -14,7 +16,6 @@ import type { Logger } from '@sluice/shared/telemetry';
 import { createFolderWatcher, createS3Notifications } from '@sluice/storage-events/adapters';
 import type { NotificationSource } from '@sluice/storage-events';
 import { keepSecret, type DataFolder } from '../data-folder.ts';
-import { s3Settings, type S3Settings } from '../s3-settings.ts';
 import { createUpkeep } from '../upkeep.ts';
 import type { StandaloneConfig } from '../variables.ts';
 import type { AdapterChoice } from './choice.ts';

@@ -1,2 +1,3 @@
 export * from './load.ts';
+export * from './neighbour-variables.ts';
 export * from './secret.ts';

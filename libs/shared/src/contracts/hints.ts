@@ -58,6 +58,31 @@ export type RunnerState = Static<typeof RunnerState>;
 export const RunnerAsk = Type.Object({ caller: Type.String() });
 export type RunnerAsk = Static<typeof RunnerAsk>;
 
+const Amount = Type.Object({ capacity: Type.Number(), used: Type.Number(), requested: Type.Number() });
+
+/** What performs runs, as the scheduler knows it: for `/system/status` and the overview of apis that are processes of their own. */
+export const ClusterState = Type.Object({
+  /** Runs at the same time, at most. */
+  slots: Type.Integer(),
+  /** `kubernetes`, `container`: the adapter behind the executor, and the variable that chose it. */
+  executor: Type.String(),
+  chosen_by: Type.String(),
+  /** Version of Kubernetes, empty without. */
+  kubernetes_version: Type.String(),
+  /** At most 500. */
+  nodes: Type.Array(
+    Type.Object({
+      name: Type.String(),
+      ready: Type.Boolean(),
+      /** Thousandths of a core. */
+      cpu_millis: Amount,
+      memory_bytes: Amount,
+      conditions: Type.Array(Type.Object({ type: Type.String(), status: Type.Boolean() })),
+    }),
+  ),
+});
+export type ClusterState = Static<typeof ClusterState>;
+
 export interface HintContract {
   readonly schema: TSchema;
   /** The component that says it. */
@@ -88,6 +113,12 @@ export const hints = {
     owner: 'api',
     keyed: false,
     summary: 'Say the state of all runners now.',
+  },
+  'cluster.state': {
+    schema: ClusterState,
+    owner: 'scheduler',
+    keyed: false,
+    summary: 'What performs runs, and how much of it is in use.',
   },
 } as const satisfies Record<string, HintContract>;
 

@@ -1,22 +1,21 @@
-import type { S3Connection } from '@sluice/shared/adapters';
-import type { ConfigFault } from '@sluice/shared/config';
-import type { StandaloneConfig } from './variables.ts';
+import type { ConfigFault, Secret } from '../config/index.ts';
+import type { S3Connection } from './s3-client.ts';
 
 export interface S3Settings {
   readonly connection: S3Connection;
   readonly publicEndpoint: URL;
 }
 
-type Values = Pick<
-  StandaloneConfig,
-  | 'MINIO_ENDPOINT'
-  | 'MINIO_PUBLIC_ENDPOINT'
-  | 'MINIO_REGION'
-  | 'MINIO_TLS_VERIFY'
-  | 'MINIO_CA'
-  | 'MINIO_ACCESS_KEY'
-  | 'MINIO_SECRET_KEY'
->;
+/** Values of the variables that name an S3 server. */
+interface Values {
+  readonly MINIO_ENDPOINT: string;
+  readonly MINIO_PUBLIC_ENDPOINT: string;
+  readonly MINIO_REGION: string;
+  readonly MINIO_TLS_VERIFY: boolean;
+  readonly MINIO_CA: string;
+  readonly MINIO_ACCESS_KEY: string;
+  readonly MINIO_SECRET_KEY: Secret | undefined;
+}
 
 /** The S3 server, where one is named. The variables have passed `s3Faults`. */
 export function s3Settings(values: Values): S3Settings | undefined {
