@@ -18,3 +18,4 @@ export { createS3ObjectStore, type S3ObjectStore, type S3ObjectStoreDeps } from 
 export type { S3Connection } from './s3-client.ts';
 export { s3Faults, s3Settings, type S3Settings } from './s3-settings.ts';
 export type { S3Listen, S3ListenHandlers } from './s3-listen.ts';
+export { openNats, type Nats, type NatsOptions } from './nats-connection.ts';
