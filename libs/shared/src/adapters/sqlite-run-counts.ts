@@ -7,8 +7,8 @@ import type { Stage, Transaction } from './sqlite-transaction.ts';
 export interface RunCounts {
   /** A run of the service left one state (undefined: it is new) for another (undefined: its record is gone). */
   move(transaction: Transaction, service: string, from: RunState | undefined, to: RunState | undefined): void;
-  /** Runs that are starting or running, those of the transaction included. */
-  active(transaction: Transaction): number;
+  /** Runs that are starting or running, those of the transaction included; of one service, or of all. */
+  active(transaction: Transaction, service?: string): number;
   /** Of one service, or of all. */
   of(service: string | undefined): Readonly<Record<RunState, number>>;
 }
@@ -31,8 +31,12 @@ export function createRunCounts(db: Database): RunCounts {
   );
   // Services that are gone leave zeros behind.
   db.writeNow(() => db.prepare('DELETE FROM run_counts WHERE n = 0').run());
-  const committed = zeros();
-  for (const { state, n } of db.read(() => select.all(allServices))) committed[state] = n;
+  const stored = (service: string): number[] => {
+    const counts = zeros();
+    for (const { state, n } of select.all(service)) counts[state] = n;
+    return counts;
+  };
+  const committed = db.read(() => stored(allServices));
 
   const write = (service: string, moves: readonly number[]): void => {
     for (const [state, n] of moves.entries()) if (n !== 0) add.run(service, state, n);
@@ -58,14 +62,15 @@ export function createRunCounts(db: Database): RunCounts {
         if (to !== undefined) bump(moves, stateNumber(to), 1);
       }
     },
-    active: (transaction) => {
-      const { all } = transaction.stage(stage);
-      return active.reduce((sum, state) => sum + (committed[state] ?? 0) + (all[state] ?? 0), 0);
+    active: (transaction, service) => {
+      const { all, byService } = transaction.stage(stage);
+      const before = service === undefined ? committed : stored(service);
+      const moves = service === undefined ? all : (byService.get(service) ?? zeros());
+      return active.reduce((sum, state) => sum + (before[state] ?? 0) + (moves[state] ?? 0), 0);
     },
     of: (service) => {
-      const rows = db.read(() => select.all(service ?? allServices));
-      const found = new Map(rows.map(({ state, n }) => [state, n]));
-      const entries = runStates.map((state, number) => [state, found.get(number) ?? 0] as const);
+      const found = db.read(() => stored(service ?? allServices));
+      const entries = runStates.map((state, number) => [state, found[number] ?? 0] as const);
       return Object.fromEntries(entries) as Record<RunState, number>;
     },
   };

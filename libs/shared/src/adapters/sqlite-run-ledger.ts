@@ -105,11 +105,13 @@ function transition(transaction: Transaction, change: Transition, parts: Parts):
   return { applied: true, run };
 }
 
-function hasSlot(transaction: Transaction, run: Run, { to, slots }: Transition, counts: RunCounts): boolean {
-  if (to !== 'starting' || slots === undefined) return true;
+function hasSlot(transaction: Transaction, run: Run, change: Transition, counts: RunCounts): boolean {
+  const { to, slots, serviceSlots } = change;
+  if (to !== 'starting') return true;
   // A run that occupies one already does not need another.
   const own = run.state === 'starting' || run.state === 'running' ? 1 : 0;
-  return counts.active(transaction) - own < slots;
+  if (slots !== undefined && counts.active(transaction) - own >= slots) return false;
+  return serviceSlots === undefined || counts.active(transaction, run.service) - own < serviceSlots;
 }
 
 function requestCancel(id: string, message: string, { tables, clock }: Parts): Run | undefined {

@@ -175,6 +175,7 @@ export function describeRunLedger(name: string, make: MakeRunLedger): void {
         ['from another state', { from: ['running', 'starting'] }, 'state'],
         ['of another attempt', { attempt: 2 }, 'attempt'],
         ['without a slot', { slots: 0 }, 'no_slot'],
+        ['without a slot of its service', { slots: 9, serviceSlots: 0 }, 'no_slot'],
       ])('%s is refused as a whole', async (_what, change, reason) => {
         const run = await claimOne(ledger);
         await emptyOutbox();
@@ -233,6 +234,31 @@ export function describeRunLedger(name: string, make: MakeRunLedger): void {
         ).toMatchObject({
           reason: 'no_slot',
         });
+      });
+
+      it('keeps to the slots of each service, and to those of all', async () => {
+        const runs = await Promise.all(
+          Array.from({ length: 12 }, async (_, index) => claimOne(ledger, { service: `s${index % 3}` })),
+        );
+        const start = async ({ id }: Run): Promise<boolean> =>
+          (await ledger.transition({ id, from: ['queued'], to: 'starting', slots: 5, serviceSlots: 2 }))
+            .applied;
+        const ofOne = runs.filter(({ service }) => service === 's0');
+        const first = await Promise.all(ofOne.map(start));
+        expect(first.filter(Boolean)).toHaveLength(2);
+        const others = await Promise.all(runs.filter(({ service }) => service !== 's0').map(start));
+        expect(others.filter(Boolean)).toHaveLength(3);
+        for (const service of ['s1', 's2']) {
+          expect((await ledger.counts(service)).starting).toBeLessThanOrEqual(2);
+        }
+        const active = ofOne.find((_, index) => first[index]);
+        const waiting = ofOne.find((_, index) => !first[index]);
+        if (active === undefined || waiting === undefined) throw new Error('none');
+        await moveTo(ledger, active.id, 'running');
+        expect(await start(waiting)).toBe(false);
+        await moveTo(ledger, active.id, 'succeeded');
+        ledger = await harness.restart();
+        expect(await start(waiting)).toBe(true);
       });
 
       it('to the next attempt drops what the last one left', async () => {
