@@ -29,6 +29,11 @@ export interface Reservation {
 export interface Executor {
   /** `process`, `container`, `kubernetes`: for the time line and the first screen. */
   readonly kind: string;
+  /**
+   * True where `attempts` names those of all replicas (a cluster); false where only this process knows its own, so that what the ledger believes under way at a
+   * start is lost for certain.
+   */
+  readonly shared: boolean;
   /** Undefined while there is no room; `onRoom` says when to ask again. */
   reserve(requirements: Requirements): Promise<Reservation | undefined>;
   /**
@@ -41,6 +46,8 @@ export interface Executor {
   cancel(ref: AttemptRef, reason: string): Promise<void>;
   /** Attempts that are under way now; for adoption after a restart and for the audit. At most the number of slots. */
   attempts(): Promise<readonly AttemptRef[]>;
+  /** Runs that are kept beside their attempts (`start`), as they were when their attempts started: what an emptied ledger is restored from. */
+  carriedRuns?(): AsyncIterable<Run>;
   /** Exactly one listener; a rejected promise means that the report comes again. */
   onReport(listener: (report: AttemptReport) => Promise<void>): void;
   /** A hint that there may be room again. Several may listen; they are told in the order in which they came. */

@@ -1,4 +1,4 @@
-import type { ConsumerSpec, MessageHandler, Subscription, WorkQueue } from '../bus/index.ts';
+import type { ConsumerSpec, IncomingMessage, MessageHandler, Subscription, WorkQueue } from '../bus/index.ts';
 import { catalogue, type MessageName } from '../contracts/index.ts';
 import { AppError } from '../errors/index.ts';
 import type { Clock } from '../lifecycle/index.ts';
@@ -22,6 +22,8 @@ export interface Consumers {
 export interface ConsumersOptions {
   readonly channels: Channels;
   readonly leases: Leases;
+  /** All that a channel holds. */
+  readonly pending: (channel: Channel) => AsyncIterable<IncomingMessage>;
   readonly clock: Clock;
   readonly log: Logger;
   /** A fetch failed and should be tried again soon. */
@@ -65,7 +67,7 @@ export function createConsumers(options: ConsumersOptions): Consumers {
       }
       const consumer = await registry.join({ ...spec, names: [name] }, 'work queue');
       consumer.queues += 1;
-      return openQueue(consumer, options.leases, () => registry.leave(consumer));
+      return openQueue(consumer, options, () => registry.leave(consumer));
     },
     retryFetches: () => {
       for (const consumer of registry.all()) arrived(consumer, options);
@@ -200,7 +202,7 @@ function arrived(consumer: Consumer, options: ConsumersOptions): void {
   });
 }
 
-function openQueue(consumer: Consumer, leases: Leases, leave: () => void): WorkQueue {
+function openQueue(consumer: Consumer, { leases, pending }: ConsumersOptions, leave: () => void): WorkQueue {
   const [channel] = consumer.channels;
   const mine = new Set<() => void>();
   let open = true;
@@ -223,6 +225,9 @@ function openQueue(consumer: Consumer, leases: Leases, leave: () => void): WorkQ
         mine.delete(entry);
         consumer.listeners.delete(entry);
       };
+    },
+    pending: async function* all() {
+      if (channel !== undefined) yield* pending(channel);
     },
     close: async () => {
       if (!open) return;

@@ -9,6 +9,7 @@ import { createConsumers } from './sqlite-bus-consumers.ts';
 import { createGraveyard } from './sqlite-bus-dead-letters.ts';
 import { createLeases } from './sqlite-bus-leases.ts';
 import { createMessages, type Messages } from './sqlite-bus-messages.ts';
+import { createPendingReader } from './sqlite-bus-pending.ts';
 import { createUpkeep, type Upkeep } from './sqlite-bus-upkeep.ts';
 import { gaugeMessages } from './sqlite-metrics.ts';
 import type { Database } from './sqlite-database.ts';
@@ -155,7 +156,14 @@ function build(options: SqliteBusOptions): Parts & {
     random: () => Buffer.from(random(4)).readUInt32LE() / 2 ** 32,
     dueAt: upkeep.dueAt,
   });
-  const consumers = createConsumers({ channels, leases, clock, log, fetchFailed: upkeep.fetchFailed });
+  const consumers = createConsumers({
+    channels,
+    leases,
+    pending: createPendingReader(db, codec),
+    clock,
+    log,
+    fetchFailed: upkeep.fetchFailed,
+  });
   upkeep.serve({ leases, consumers });
   const live = createLiveListeners(log);
   return { codec, channels, messages, limits, checkRoom, upkeep, live, consumers, leases, deadLetters };

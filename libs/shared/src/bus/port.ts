@@ -80,6 +80,11 @@ export interface WorkQueue {
   fetch(key: string, max: number): Promise<readonly Delivery[]>;
   /** Calls back soon after messages became ready. A hint: it may be missed, doubled or late. */
   onArrival(listener: () => void): () => void;
+  /**
+   * All messages that are not done, of every key, oldest first: ready, put off or in anybody's hand. Takes none and changes nothing; what comes or goes
+   * meanwhile may be left out. An emptied ledger is restored from them.
+   */
+  pending?(): AsyncIterable<IncomingMessage>;
   close(): Promise<void>;
 }
 

@@ -1,8 +1,8 @@
 import type { Bus } from '@sluice/shared/bus';
-import { describeBus } from '@sluice/shared/testing';
+import { describeBus, describeBusPending } from '@sluice/shared/testing';
 import { busOf, harnessOf } from './sqlite-fixture.ts';
 
-describeBus('SQLite', async (limits = {}) => {
+const make: Parameters<typeof describeBus>[1] = async (limits = {}) => {
   let bus: Bus | undefined;
   const { it, restart, close } = await harnessOf((db) => (bus = busOf(db, limits)));
   return {
@@ -13,4 +13,6 @@ describeBus('SQLite', async (limits = {}) => {
       await close();
     },
   };
-});
+};
+describeBus('SQLite', make);
+describeBusPending('SQLite', make);

@@ -58,6 +58,7 @@ export function createLocalExecutor(deps: LocalExecutorDeps): LocalExecutor {
   };
   return {
     kind: deps.kind,
+    shared: false,
     slots: deps.slots,
     reserved: () => ({
       cpuMillis: deps.capacity.cpuMillis - state.free.cpuMillis,
