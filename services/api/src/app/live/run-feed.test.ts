@@ -7,17 +7,21 @@ import { createRunFeed, type RunFeed } from './run-feed.ts';
 interface Heard {
   readonly feed: RunFeed;
   say(count: number): void;
+  /** What was said for a while was missed. */
+  miss(): void;
 }
 
 async function hear(limits: { maxEvents?: number; maxChars?: number }, process = 'ab12'): Promise<Heard> {
   let listener: ((message: LiveMessage) => void) | undefined;
+  let gap: (() => void) | undefined;
   const feed = createRunFeed({
     ...limits,
     clock: fakeClock(),
     random: { hex: () => process },
     bus: {
-      listen: async (_names, given) => {
+      listen: async (_names, given, onGap) => {
         listener = given;
+        gap = onGap;
         return { stop: async () => undefined };
       },
     },
@@ -26,6 +30,7 @@ async function hear(limits: { maxEvents?: number; maxChars?: number }, process =
   let said = 0;
   return {
     feed,
+    miss: () => gap?.(),
     say: (count) => {
       for (let index = 0; index < count; index += 1) {
         said += 1;
@@ -95,5 +100,38 @@ describe('the feed of run events', () => {
     expect(idOf(await next())).toBe('run-54');
     stop.abort();
     expect((await stream.next()).done).toBe(true);
+  });
+
+  test('a reader is told when the bus was away, once, and goes on with what comes after', async () => {
+    const { feed, say, miss } = await hear({});
+    const stop = new AbortController();
+    const following = { signal: stop.signal, heartbeatMs: 15_000 };
+    const stream = followRuns(() => true, undefined, { feed, clock: fakeClock() }, following);
+    const next = async () => String((await stream.next()).value);
+    await next();
+    say(1);
+    expect(idOf(await next())).toBe('run-1');
+    const told = next();
+    miss();
+    expect(await told).toContain('event: reset\nid: ab12.2\n');
+    say(1);
+    expect(idOf(await next())).toBe('run-2');
+    stop.abort();
+    await stream.next();
+  });
+
+  test('a position before the gap is known, and what is lost after it is said', async () => {
+    const { feed, say, miss } = await hear({ maxEvents: 3 });
+    say(2);
+    const before = feed.positionOf(2);
+    miss();
+    say(2);
+    expect(feed.seqOf(before)).toBe(2);
+    expect(feed.after(1)).toMatchObject({ runId: 'run-2' });
+    expect(feed.after(2)).toBe('lost');
+    expect(feed.after(3)).toMatchObject({ runId: 'run-3' });
+    say(10);
+    expect(feed.after(2)).toBe('lost');
+    expect(feed.after(feed.last() - 1)).toMatchObject({ runId: 'run-14' });
   });
 });

@@ -69,11 +69,14 @@ export function createRunFeed(deps: RunFeedDeps): RunFeed {
     }
     for (const { runId, bell } of bells) if (runId === undefined || runId === event.runId) bell.ring();
   };
+  // A number without an event: whoever reads past it is told that something is lost.
+  const gap = (): void => {
+    last += 1;
+    for (const { bell } of bells) bell.ring();
+  };
   return {
     open: async () => {
-      listening ??= deps.bus.listen(runChangedNames, ({ payload }) => {
-        add(payload as RunChanged);
-      });
+      listening ??= deps.bus.listen(runChangedNames, ({ payload }) => add(payload as RunChanged), gap);
       try {
         await listening;
       } catch (error) {
