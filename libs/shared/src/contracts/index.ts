@@ -4,6 +4,7 @@ export * from './hints.ts';
 export * from './identity.ts';
 export * from './image.ts';
 export * from './messages.ts';
+export * from './pod-shim.ts';
 export * from './pod.ts';
 export * from './quantity.ts';
 export * from './run-messages.ts';

@@ -61,6 +61,8 @@ export type RunnerClaim = Static<typeof RunnerClaim>;
 export const RunnerGrant = Type.Object({
   plan: RunnerPlan,
   storage: StorageGrant,
+  /** What callers of the runner show: see `runnerToken`. The key it is made with never reaches a pod. */
+  token: Type.String(),
   limits: Type.Object({
     output_bytes: Type.Integer(),
     /** Of a call's body. */
