@@ -19,3 +19,11 @@ export type { S3Connection } from './s3-client.ts';
 export { s3Faults, s3Settings, type S3Settings } from './s3-settings.ts';
 export type { S3Listen, S3ListenHandlers } from './s3-listen.ts';
 export { openNats, type Nats, type NatsOptions } from './nats-connection.ts';
+export { createRegistryLogins, type RegistryLogin, type RegistryLogins } from './registry-logins.ts';
+export {
+  createRegistryClient,
+  type ImageFacts,
+  type RegistryClient,
+  type RegistryClientDeps,
+} from './registry-client.ts';
+export { createImageFactsCache, type ImageFactsCacheOptions } from './image-facts-cache.ts';

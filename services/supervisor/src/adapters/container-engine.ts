@@ -1,9 +1,9 @@
 import type { Readable } from 'node:stream';
 import type Docker from 'dockerode';
+import type { RegistryLogin } from '@sluice/shared/adapters';
 import { AppError, isAppError, messageOf } from '@sluice/shared/errors';
 import type { ImageReference } from '../domain/image-reference.ts';
 import type { EngineAddress } from './engine-address.ts';
-import type { RegistryLogin } from './registry-logins.ts';
 
 /** Milliseconds. The engine is on this machine, but its disk may be busy with a pull. */
 const limits = { callMs: 120_000, pullMs: 1_800_000, pingMs: 10_000 };

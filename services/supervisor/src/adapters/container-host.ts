@@ -1,3 +1,4 @@
+import { createRegistryLogins } from '@sluice/shared/adapters';
 import { AppError, isAppError, messageOf } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { Logger } from '@sluice/shared/telemetry';
@@ -12,7 +13,6 @@ import {
 } from './container-engine.ts';
 import { createImageFinder, type FindImage } from './container-images.ts';
 import type { EngineAddress } from './engine-address.ts';
-import { createRegistryLogins } from './registry-logins.ts';
 
 export interface ContainerHostOptions {
   readonly address: EngineAddress;

@@ -1,10 +1,10 @@
+import type { RegistryLogins } from '@sluice/shared/adapters';
 import { isAppError, messageOf } from '@sluice/shared/errors';
 import { AttemptStop } from '../domain/attempt-stop.ts';
 import type { ContainerNeeds } from '../domain/container-needs.ts';
 import { parseImageReference, type ImageReference } from '../domain/image-reference.ts';
 import type { ContainerEngine, EngineImage } from './container-engine.ts';
 import { createImagePulls } from './image-pulls.ts';
-import type { RegistryLogins } from './registry-logins.ts';
 
 /**
  * The image of an attempt, pulled before it is looked up, so that a tag means what the registry means by it now.

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { AppError, systemCode } from '@sluice/shared/errors';
+import { AppError, systemCode } from '../errors/index.ts';
 
 /** What an engine sends to a registry. */
 export type RegistryLogin =
@@ -16,6 +16,15 @@ interface ConfigFile {
   >;
 }
 
+/** Names under which the login for Docker Hub is stored; the first is what `docker login` writes. */
+const hubNames: ReadonlySet<string> = new Set([
+  'https://index.docker.io/v1/',
+  'index.docker.io',
+  'docker.io',
+  'https://docker.io',
+  'registry-1.docker.io',
+]);
+
 /**
  * Logins as `docker login` stores them in `config.json`, read at each pull so that a new login counts at once. Credential helpers (`credsStore`,
  * `credHelpers`) are programs of a desktop and not asked.
@@ -25,7 +34,9 @@ export function createRegistryLogins(folder: string): RegistryLogins {
   const path = join(folder, 'config.json');
   return async (registry) => {
     const auths = (await readConfig(path)).auths ?? {};
-    const names = [registry, `https://${registry}`, `http://${registry}`, `https://${registry}/v1/`];
+    const names = hubNames.has(registry)
+      ? [...hubNames]
+      : [registry, `https://${registry}`, `http://${registry}`, `https://${registry}/v1/`];
     const found = names.map((name) => auths[name]).find((one) => one !== undefined);
     if (found === undefined) return undefined;
     if (found.identitytoken) return { identitytoken: found.identitytoken, serveraddress: registry };
