@@ -27,3 +27,20 @@ export {
   type RegistryClientDeps,
 } from './registry-client.ts';
 export { createImageFactsCache, type ImageFactsCacheOptions } from './image-facts-cache.ts';
+export {
+  createNatsDefinitionStore,
+  dropNatsDefinitionStore,
+  type NatsDefinitionStore,
+} from './nats-definition-store.ts';
+export type { NatsDefinitionStoreOptions } from './nats-definition-reads.ts';
+export { createNatsSettings, dropNatsSettings } from './nats-settings.ts';
+export type { NatsKvOptions } from './nats-kv.ts';
+export {
+  createSecretBox,
+  masterKeyOf,
+  type MasterKey,
+  parseSecretKeys,
+  type SecretBox,
+  type SecretBoxOptions,
+  secretKeys,
+} from './secret-box.ts';

@@ -54,7 +54,8 @@ describe('secret box', () => {
       const changed = `${sealed.slice(0, at)}${sealed[at] === 'A' ? 'B' : 'A'}${sealed.slice(at + 1)}`;
       expect(() => box.open(changed, 'a/1')).toThrow(/cannot be opened|were changed|not among those/);
     }
-    for (const cut of [1, 10, 60]) expect(() => box.open(sealed.slice(0, -cut), 'a/1')).toThrow();
+    for (const cut of [1, 10, 60])
+      expect(() => box.open(sealed.slice(0, -cut), 'a/1')).toThrow(/cannot be opened|were changed/);
   });
 
   it('refuses the data of one record under the key of another', () => {
@@ -109,7 +110,7 @@ describe('keys from a variable', () => {
         fc.uint8Array({ minLength: 32, maxLength: 32 }),
         fc.constantFrom('base64', 'base64url'),
         (bytes, form) => {
-          const [key] = parseSecretKeys(`k:${Buffer.from(bytes).toString(form as BufferEncoding)}`);
+          const [key] = parseSecretKeys(`k:${Buffer.from(bytes).toString(form)}`);
           expect(new Uint8Array(key.key.export())).toEqual(bytes);
         },
       ),

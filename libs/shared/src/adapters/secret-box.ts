@@ -99,7 +99,7 @@ export function secretKeys<T extends undefined = never>(spec: {
   return {
     why: spec.why,
     form: keyForm,
-    fallback: 'fallback' in spec ? { value: spec.fallback as T } : undefined,
+    fallback: 'fallback' in spec ? { value: spec.fallback } : undefined,
     parse: parseSecretKeys,
   };
 }

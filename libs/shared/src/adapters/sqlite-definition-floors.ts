@@ -1,4 +1,5 @@
 import type { DefinitionStore, Floor, NewDefinition } from '../stores/index.ts';
+import { pathOf, prefixesOf } from './definition-rules.ts';
 import type { Database } from './sqlite-database.ts';
 
 export interface Floors {
@@ -43,20 +44,4 @@ export function createFloors(db: Database): Floors {
       removeAll.run(uid);
     },
   };
-}
-
-/** Every prefix that is input of this version, be it by its floors or by its definition. */
-function prefixesOf({ definition, floors }: NewDefinition): ReadonlySet<string> {
-  return new Set([
-    ...floors.map(({ bucket, prefix }) => pathOf(bucket, prefix)),
-    ...definition.input.map(({ path }) => trimSlashes(path)),
-  ]);
-}
-
-function pathOf(bucket: string, prefix: string): string {
-  return trimSlashes(`${bucket}/${prefix}`);
-}
-
-function trimSlashes(path: string): string {
-  return path.replace(/^\/+|\/+$/g, '');
 }

@@ -1,7 +1,7 @@
 import type { ServiceDefinition, ServiceSecrets } from '../contracts/index.ts';
-import { AppError } from '../errors/index.ts';
 import type { Clock } from '../lifecycle/index.ts';
 import type { DefinitionChange, DefinitionStore, NewDefinition, StoredDefinition } from '../stores/index.ts';
+import { checkUpdate, nameTaken, newUid, refuseSecrets, serviceGone } from './definition-rules.ts';
 import { checkLimit } from './page-limit.ts';
 import { decodeCursor, encodeCursor } from './sqlite-cursor.ts';
 import type { Database } from './sqlite-database.ts';
@@ -148,7 +148,7 @@ function createWrites(
       refuseSecrets(input.definition);
       return db.write((transaction) => {
         const before = byUid.get(uid);
-        if (before === undefined) throw new AppError('not_found', 'There is no such service.');
+        if (before === undefined) throw serviceGone();
         checkUpdate(before, version, input);
         return put(transaction, input, { uid, version: version + 1, createdAt: before.created_at });
       });
@@ -183,40 +183,6 @@ function versionInserter(
     // As a reader gets it: parsed anew, nobody else's object.
     return toStored({ uid, version, name, created_at: created, updated_at: at, definition: json });
   };
-}
-
-function nameTaken(name: string): AppError {
-  return new AppError('conflict', `There is a service named ${name} already.`, { field: 'name' });
-}
-
-function checkUpdate(before: Row, expected: number, { definition }: NewDefinition): void {
-  if (before.version !== expected) {
-    throw new AppError(
-      'conflict',
-      `The service ${before.name} was changed by somebody else meanwhile; read it again.`,
-    );
-  }
-  if (before.name !== definition.name) {
-    throw new AppError('invalid_input', 'A service keeps its name.', { field: 'name' });
-  }
-}
-
-/** Whoever lists definitions sees no secret: keeps a caller's mistake from storing one where they do. */
-function refuseSecrets({ token, environment }: ServiceDefinition): void {
-  const field = token === '' ? 'environment.secrets' : 'token';
-  if (token === '' && Object.values(environment.secrets).every((value) => value === '')) return;
-  throw new AppError('invalid_input', `Secrets are stored apart: ${field} of the definition must be empty.`, {
-    field,
-  });
-}
-
-/** A random UUID (version 4, RFC 9562 §5.4). */
-function newUid(random: (size: number) => Uint8Array): string {
-  const bytes = Buffer.from(random(16));
-  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40;
-  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
-  const hex = bytes.toString('hex');
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
 }
 
 function pruner(db: Database): DefinitionStore['pruneVersions'] {
