@@ -1,13 +1,14 @@
 import { isAppError } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
-import type { ObjectHead, ObjectStore } from '@sluice/shared/stores';
+import { checkObjectKey, type ObjectHead, type ObjectStore } from '@sluice/shared/stores';
 import type { Logger } from '@sluice/shared/telemetry';
+import { notifiedObject } from '../domain/notified-object.ts';
 import type { NotificationRecord } from '../domain/parse-notification.ts';
 import { mapLimited } from '../limited.ts';
 import type { NotificationHandlers, ObjectNotification } from '../ports.ts';
 import { createWake } from '../wake.ts';
 
-/** Hands over what notifications told of, in batches, each object as the store has it by then. */
+/** Hands over what notifications told of, in batches. */
 export interface NotifiedRecords {
   /** Never blocks. False when too many wait: then their objects have to be found by listing. */
   add(record: NotificationRecord): boolean;
@@ -72,16 +73,19 @@ async function deliver(deps: NotifiedRecordsDeps, records: readonly Notification
   if (objects.length > 0) await deps.handlers.onNotifications(objects);
 }
 
-/** The object as it is now: what was overwritten meanwhile is its successor's business. Undefined where it is gone. */
+/** The object as it was told, or else as it is now. Undefined where it is gone. */
 async function notificationOf(
   deps: NotifiedRecordsDeps,
-  { bucket, key, eventTime, user }: NotificationRecord,
+  record: NotificationRecord,
 ): Promise<ObjectNotification | undefined> {
+  const { bucket, key, eventTime, user } = record;
   // A marker of a folder is no file.
   if (key.endsWith('/')) return undefined;
   let object: ObjectHead | undefined;
   try {
-    object = await deps.objects.head(bucket, key);
+    checkObjectKey(key);
+    object = notifiedObject(record);
+    object ??= await deps.objects.head(bucket, key);
   } catch (error) {
     if (isAppError(error, 'not_found')) return undefined;
     if (!isAppError(error, 'invalid_input')) throw error;

@@ -14,6 +14,9 @@ export interface NotificationRecord {
   /** Absent also where the server says `null`, which is a bucket without versions. */
   readonly versionId?: string;
   readonly sequencer?: string;
+  readonly contentType?: string;
+  /** As the server says it (`userMetadata`); absent where it says none, or not in texts. */
+  readonly metadata?: Readonly<Record<string, string>>;
   /** Epoch milliseconds. */
   readonly eventTime?: number;
   readonly user?: string;
@@ -72,6 +75,8 @@ function parseRecord(record: unknown, place: string, form: KeyForm): Notificatio
   const etag = optionalText(object, 'eTag', where)?.replace(/^"(.*)"$/, '$1');
   const versionId = optionalText(object, 'versionId', where);
   const sequencer = optionalText(object, 'sequencer', where);
+  const contentType = optionalText(object, 'contentType', where);
+  const metadata = object['userMetadata'];
   const eventTime = optionalTime(record, 'eventTime', place);
   const user = userOf(record, place);
   return {
@@ -83,6 +88,8 @@ function parseRecord(record: unknown, place: string, form: KeyForm): Notificatio
     ...(etag === undefined ? {} : { etag }),
     ...(versionId === undefined || versionId === 'null' ? {} : { versionId }),
     ...(sequencer === undefined ? {} : { sequencer }),
+    ...(contentType === undefined ? {} : { contentType }),
+    ...(isTexts(metadata) ? { metadata } : {}),
     ...(eventTime === undefined ? {} : { eventTime }),
     ...(user === undefined ? {} : { user }),
   };
@@ -163,6 +170,10 @@ function optionalText(from: Fields, name: string, place: string): string | undef
   if (value === undefined || value === null || value === '') return undefined;
   if (typeof value !== 'string') throw fault(`${place}.${name}`, 'must be a text');
   return value;
+}
+
+function isTexts(value: unknown): value is Readonly<Record<string, string>> {
+  return isFields(value) && Object.values(value).every((one) => typeof one === 'string');
 }
 
 function isFields(value: unknown): value is Fields {

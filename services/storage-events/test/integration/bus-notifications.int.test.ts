@@ -1,4 +1,5 @@
 import { AppError } from '@sluice/shared/errors';
+import { systemClock } from '@sluice/shared/lifecycle';
 import { eventually } from '@sluice/shared/testing';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createBusNotifications } from '../../src/adapters/bus-notifications.ts';
@@ -116,4 +117,90 @@ test('a message is kept until its claims are durable', async () => {
   await notify({ Records: [record('in/a')] });
   await world.runs('thumb', 1);
   expect(away).toBe(-1);
+});
+
+/** All that MinIO tells; later than any service of these tests. */
+const lateMs = 4_102_444_800_000n;
+const whole = {
+  contentType: 'text/plain',
+  userMetadata: { 'X-Amz-Meta-Sluice-Hop': '2' },
+  sequencer: (lateMs * 1_000_000n + 123n).toString(16).toUpperCase(),
+};
+
+test('an object that MinIO tells all of is claimed without asking the store, which is not asked about others either', async () => {
+  const asked: string[] = [];
+  const { bus } = world;
+  const objects = {
+    head: async (bucket: string, key: string) => {
+      asked.push(`${bucket}/${key}`);
+      return world.objects.head(bucket, key);
+    },
+  };
+  await world.start({
+    source: createBusNotifications({ bus, objects, identity: 'notification' }),
+    config: { reconcileIntervalMs: 3_600_000 },
+  });
+  await notify({ Records: [record('in/a', whole), record('out/b'), record('in/.c'), record('in/d/')] });
+  const foreign = { ...record('in/x'), s3: { bucket: { name: 'others' }, object: { key: 'in/../x' } } };
+  await notify({ Records: [foreign] });
+  await notify({ Records: [record('in/e')] });
+  await eventually('the last is looked at', async () => asked.length > 0);
+  const [run] = await world.runs('thumb', 1);
+  expect(run).toMatchObject({
+    hop: 2,
+    input: { key: 'in/a', identity: `e-${lateMs}` },
+  });
+  expect(asked).toEqual(['photos/in/e']);
+  expect(await world.bus.deadLetters.count()).toBe(0);
+});
+
+test('many messages are claimed in few steps, and one that cannot be taken holds up no other', async () => {
+  let steps = 0;
+  const ledger = {
+    ...world.ledger,
+    claim: async (runs: Parameters<typeof world.ledger.claim>[0]) => {
+      steps += 1;
+      if (runs.some((run) => run.input?.key === 'in/bad')) throw new AppError('invalid_input', 'bad');
+      return world.ledger.claim(runs);
+    },
+  };
+  await start('notification', { ledger });
+  const keys = ['in/bad', ...Array.from({ length: 200 }, (_, at) => `in/${at}`)];
+  await world.bus.publish(
+    keys.map((key) => ({ id: key, name: 'storage.notify', payload: { Records: [record(key, whole)] } })),
+  );
+  await world.runs('thumb', 200);
+  await eventually('the dead letter', async () => (await world.bus.deadLetters.count()) === 1);
+  expect(steps).toBeLessThan(300);
+});
+
+test('what was missed while the bus was away is listed, at once and once more', async () => {
+  const gaps: (() => void)[] = [];
+  const bus: World['bus'] = {
+    ...world.bus,
+    listen: async (names, listener, onGap) => {
+      if (onGap !== undefined) gaps.push(onGap);
+      return world.bus.listen(names, listener, onGap);
+    },
+  };
+  const wakes: (() => void)[] = [];
+  const clock = {
+    ...systemClock,
+    sleep: async () => new Promise<void>((resolve) => void wakes.push(resolve)),
+  };
+  const source = createBusNotifications({ bus, objects: world.objects, clock });
+  const missed: string[] = [];
+  await source.start({
+    onNotifications: async () => {},
+    onGap: ({ bucket, prefix }) => void missed.push(`${bucket}/${prefix}`),
+  });
+  await source.setPrefixes([
+    { bucket: 'photos', prefix: 'in/' },
+    { bucket: 'b', prefix: '' },
+  ]);
+  for (const gap of gaps) gap();
+  expect(missed).toEqual(['photos/in/', 'b/']);
+  for (const wake of wakes) wake();
+  await eventually('the second listing', async () => missed.length === 4);
+  await source.stop();
 });

@@ -9,7 +9,7 @@ import { eventually } from '@sluice/shared/testing';
 import { Client, CopyDestinationOptions, CopySourceOptions } from 'minio';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createS3Notifications } from '../../src/adapters/s3-notifications.ts';
-import { notificationIdentity } from '../../src/domain/notification-identity.ts';
+import { notificationIdentity } from '../../src/domain/notified-object.ts';
 import { parseNotification } from '../../src/domain/parse-notification.ts';
 import { openWorld, type World } from '../support/world.ts';
 

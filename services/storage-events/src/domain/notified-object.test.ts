@@ -1,6 +1,6 @@
 import { s3Identity } from '@sluice/shared/contracts';
 import { describe, expect, test } from 'vitest';
-import { notificationIdentity } from './notification-identity.ts';
+import { notificationIdentity, notifiedObject } from './notified-object.ts';
 import type { NotificationRecord } from './parse-notification.ts';
 
 const record = (more: Partial<NotificationRecord>): NotificationRecord => ({
@@ -51,5 +51,39 @@ describe('identity of what a notification tells of', () => {
     const { sequencer: _sequencer, ...withoutSequencer } = record({});
     expect(notificationIdentity(withoutEtag)).toBeUndefined();
     expect(notificationIdentity(withoutSequencer)).toBeUndefined();
+  });
+});
+
+describe('the whole object', () => {
+  const whole = record({
+    contentType: 'image/png',
+    metadata: { 'X-Amz-Meta-Sluice-Hop': '3', 'content-type': 'image/png', 'cache-control': 'no-cache' },
+  });
+
+  test('is what HEAD and a listing say, in their words', () => {
+    expect(notifiedObject(whole)).toEqual({
+      bucket: 'photos',
+      key: 'in/a.txt',
+      size: 3,
+      etag: '5d41402abc4b2a76b9719d911017c592',
+      identity: notificationIdentity(whole),
+      lastModified: 1_767_201_667_146,
+      changedAt: 1_767_201_667_146,
+      contentType: 'image/png',
+      metadata: { 'sluice-hop': '3' },
+    });
+  });
+
+  const { metadata: _metadata, ...withoutMetadata } = whole;
+  const { contentType: _contentType, ...withoutContentType } = whole;
+  test.each<[string, NotificationRecord]>([
+    ['without metadata', withoutMetadata],
+    ['without a content type', withoutContentType],
+    ['of another server', { ...whole, server: 'aws' }],
+    ['with metadata beyond ASCII', { ...whole, metadata: { 'X-Amz-Meta-Who': 'Zoë' } }],
+    ['of an encrypted object', { ...whole, metadata: { 'X-Amz-Server-Side-Encryption': 'AES256' } }],
+    ['whose time no number holds', { ...whole, sequencer: 'F'.repeat(32) }],
+  ])('has to be asked for %s', (_, given) => {
+    expect(notifiedObject(given)).toBeUndefined();
   });
 });
