@@ -1,4 +1,4 @@
-import { integer, type ConfigOf } from '@sluice/shared/config';
+import { integer, secret, text, type ConfigOf } from '@sluice/shared/config';
 import type { StorageEventsConfig } from './storage-events.ts';
 
 /** Variables of storage-events. */
@@ -31,3 +31,25 @@ export function storageEventsConfig(values: ConfigOf<typeof storageEventsVariabl
     marginMs: values.SLUICE_CLAIM_MARGIN * 1000,
   };
 }
+
+/** Variables of how an S3 server tells of new objects: by the bus, or by the webhook that puts them there. */
+export const notifyVariables = {
+  SLUICE_NOTIFY_SUBJECT: text({
+    why: "Subject to which the S3 server's NATS target publishes bucket notifications.",
+    fallback: 'sluice.storage.notification',
+  }),
+  SLUICE_NOTIFY_ARN: text({
+    why: "The S3 server's name of the target that rules on buckets send notifications to; the target is configured once per server.",
+    fallback: 'arn:minio:sqs::SLUICE:nats',
+  }),
+  SLUICE_WEBHOOK_PORT: integer({
+    why: 'Port that takes bucket notifications by HTTP (`POST /notify`), for S3 servers that cannot publish to NATS; none without SLUICE_WEBHOOK_TOKEN.',
+    min: 1,
+    max: 65_535,
+    fallback: 8082,
+  }),
+  SLUICE_WEBHOOK_TOKEN: secret({
+    why: 'Token that the S3 server sends to the webhook as `Authorization: Bearer` (MinIO: `auth_token`); without it there is no webhook.',
+    fallback: undefined,
+  }),
+};

@@ -39,6 +39,8 @@ export interface NotificationSource {
    * written just before their path was watched, so that nothing else would tell. Absent: they are left to the next listing.
    */
   expect?(objects: readonly ObjectInfo[]): void;
+  /** Rejects while something that is missed meanwhile has to be mended by a person. Absent: nothing can be. */
+  check?(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -46,4 +48,17 @@ export interface NotificationSource {
 export interface WriteEvents {
   /** @returns ends the subscription */
   onWrite(listener: (written: { readonly info: ObjectHead }) => void): () => void;
+}
+
+/** Rules on buckets by which the S3 server tells of new objects; `createS3BucketRules` of `@sluice/shared/adapters` has them. */
+export interface BucketRules {
+  /**
+   * Makes our rules on a bucket cover exactly these prefixes; none: our rules go. Others' rules stay.
+   * @throws AppError `not_found` for a bucket that is not there, `unavailable`
+   */
+  set(bucket: string, prefixes: readonly string[]): Promise<'changed' | 'same'>;
+  /** Whether the bucket has rules that cover all of these. */
+  covers(bucket: string, prefixes: readonly string[]): Promise<boolean>;
+  /** Every bucket of the server. */
+  buckets(): Promise<readonly string[]>;
 }

@@ -76,7 +76,7 @@ export function createStorageEvents(deps: StorageEventsDeps): StorageEvents {
           `${failing.size} input path(s) cannot be listed; ${first[0]}: ${first[1]}`,
         );
       }
-      await Promise.all([deps.bus.check(), deps.ledger.check(), deps.objects.check()]);
+      await Promise.all([deps.bus.check(), deps.ledger.check(), deps.objects.check(), deps.source.check?.()]);
     },
     reconcile: async () => running().reconciler.fullPass(),
   };

@@ -15,6 +15,7 @@ export { createPresigner, type PresignGrant, type Presigner, type SignedRequest 
 export { stripLogTimes } from './folder-log-lines.ts';
 export type { ObjectIndex, ObjectRecord, ObjectStateRef } from './folder-index.ts';
 export { createS3ObjectStore, type S3ObjectStore, type S3ObjectStoreDeps } from './s3-object-store.ts';
+export { createS3BucketRules, type S3BucketRules, type S3BucketRulesDeps } from './s3-bucket-rules.ts';
 export type { S3Connection } from './s3-client.ts';
 export { s3Faults, s3Settings, type S3Settings } from './s3-settings.ts';
 export type { S3Listen, S3ListenHandlers } from './s3-listen.ts';

@@ -29,3 +29,8 @@ function unescapeXml(text: string): string {
 export function keyIn(xml: string): string {
   return decodeURIComponent((textOf(xml, 'Key') ?? '').replaceAll('+', ' '));
 }
+
+/** A text as it stands in XML; white space that a reader would change is written as numbers. */
+export function escapeXml(text: string): string {
+  return text.replace(/[<>&"'\t\n\r]/g, (character) => `&#${character.charCodeAt(0)};`);
+}

@@ -47,6 +47,8 @@ export function createPrefixSync(deps: PrefixSyncDeps): PrefixSync {
       } catch (error) {
         if (state.stopped) return;
         dirty = true;
+        // Listed once more when they are watched: what came between the two would be found late.
+        appeared = [...paths, ...appeared];
         backoff = Math.min(longestBackoffMs, Math.max(firstBackoffMs, backoff * 2));
         deps.log.warn(
           { err: error, retry_ms: backoff },
