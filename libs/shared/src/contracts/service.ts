@@ -102,6 +102,25 @@ export const Volume = Type.Object({
   lifecycle_policy: Type.Optional(Type.String()),
 });
 
+/** As Kubernetes has it, in this document's spelling. */
+export const Toleration = Type.Object({
+  key: Type.Optional(Type.String()),
+  /** `Exists` or `Equal`. @default Equal */
+  operator: Type.Optional(Type.String()),
+  value: Type.Optional(Type.String()),
+  /** `NoSchedule`, `PreferNoSchedule` or `NoExecute`. @default all */
+  effect: Type.Optional(Type.String()),
+  toleration_seconds: Type.Optional(Type.Integer({ minimum: 0 })),
+});
+
+/** A volume claim of the namespace that pods run in, and where scripts see it. */
+export const ClaimedVolume = Type.Object({
+  claim: Type.String(),
+  mount_path: Type.String(),
+  /** @default false */
+  read_only: Type.Optional(Type.Boolean()),
+});
+
 /** What Sluice adds to a definition; absent on the wire unless the user gave it. */
 export const SluiceOptions = Type.Object({
   /** Seconds a script may run. @default SLUICE_RUN_TIMEOUT */
@@ -118,6 +137,18 @@ export const SluiceOptions = Type.Object({
   image_pull_policy: Type.Optional(Type.String()),
   /** Whether a container has a network. @default false */
   network: Type.Optional(Type.Boolean()),
+  /** The user that scripts run as on Kubernetes, `<uid>` or `<uid>:<gid>`. @default the image's */
+  run_as: Type.Optional(Type.String()),
+  /** Labels that a Kubernetes node must have for the service's pods. */
+  node_selector: Type.Optional(stringMap),
+  /** Taints of Kubernetes nodes that the service's pods bear. */
+  tolerations: Type.Optional(Type.Array(Toleration)),
+  /** Kubernetes priority class of the service's pods. */
+  priority_class: Type.Optional(Type.String()),
+  /** Kueue local queue that the service's pods wait in. */
+  queue: Type.Optional(Type.String()),
+  /** Kubernetes volume claims that are there already. */
+  volumes: Type.Optional(Type.Array(ClaimedVolume)),
 });
 export type SluiceOptions = Static<typeof SluiceOptions>;
 
