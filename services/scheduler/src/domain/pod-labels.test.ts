@@ -53,7 +53,5 @@ test('an object says which attempt it is of', () => {
 });
 
 test('objects are selected by installation and kind', () => {
-  expect(podSelector('sluice', 'runner')).toBe(
-    'sluice.internal/instance=sluice,sluice.internal/kind=runner',
-  );
+  expect(podSelector('sluice', 'runner')).toBe('sluice.internal/instance=sluice,sluice.internal/kind=runner');
 });

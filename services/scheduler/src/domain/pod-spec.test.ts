@@ -1,4 +1,4 @@
-import type { SluiceOptions } from '@sluice/shared/contracts';
+import { podShim, type SluiceOptions } from '@sluice/shared/contracts';
 import { definitionOf } from '@sluice/shared/testing';
 import { expect, test } from 'vitest';
 import { podLabelsOf, podTemplate, type PodPurpose, type PodSettings } from './pod-spec.ts';
@@ -7,7 +7,6 @@ const settings: PodSettings = {
   instance: 'sluice',
   supervisorImage: 'registry.example/supervisor:1',
   schedulerUrl: 'http://scheduler:8081',
-  shim: 'echo shim',
 };
 
 function purposeOf(
@@ -17,7 +16,6 @@ function purposeOf(
 ): PodPurpose {
   return {
     kind: 'attempt',
-    command: 'run',
     definition: {
       ...definitionOf('demo', { input: [], output: [], ...definition }),
       ...(sluice === undefined ? {} : { sluice }),
@@ -59,10 +57,12 @@ test('a pod has the supervisor beside the script, and of secrets its token alone
           name: 'sluice-supervisor',
           image: 'registry.example/supervisor:1',
           imagePullPolicy: 'IfNotPresent',
-          args: ['run'],
           restartPolicy: 'Always',
           env: [
+            { name: 'SLUICE_POD_MODE', value: 'run' },
             { name: 'SLUICE_SCHEDULER_URL', value: 'http://scheduler:8081' },
+            { name: 'SLUICE_INSTANCE', value: 'sluice' },
+            { name: 'SLUICE_POD_GRACE', value: '30' },
             { name: 'SLUICE_RUN_ID', value: 'demo-1' },
             { name: 'SLUICE_ATTEMPT', value: '2' },
             { name: 'SLUICE_POD_TOKEN', value: 'the-token' },
@@ -86,7 +86,7 @@ test('a pod has the supervisor beside the script, and of secrets its token alone
           name: 'oscar-container',
           image: 'busybox',
           imagePullPolicy: 'Always',
-          command: ['/bin/sh', '-c', 'echo shim'],
+          command: ['/bin/sh', '-c', podShim],
           env: [{ name: 'RESOURCE_ID', valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } }],
           resources: {
             limits: { cpu: '0.5', memory: '64Mi' },

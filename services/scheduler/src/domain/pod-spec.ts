@@ -7,7 +7,14 @@ import type {
   V1Volume,
   V1VolumeMount,
 } from '@kubernetes/client-node';
-import { parseImage, parseQuantity, type ServiceDefinition } from '@sluice/shared/contracts';
+import {
+  parseImage,
+  parseQuantity,
+  podFolder,
+  podShim,
+  podVariables,
+  type ServiceDefinition,
+} from '@sluice/shared/contracts';
 import { isOurKey, labelValue, podLabels, type PodKind } from './pod-labels.ts';
 import { podSecurity, type ImageFacts, type PodSecurity } from './pod-security.ts';
 
@@ -20,8 +27,6 @@ export interface PodSettings {
   readonly supervisorPullPolicy?: string;
   /** As pods reach the scheduler. */
   readonly schedulerUrl: string;
-  /** What the main container runs: `/bin/sh -c <shim>`. */
-  readonly shim: string;
   /** Quantities for the supervisor. @default 10m and 64Mi, up to 1 and 256Mi */
   readonly supervisorResources?: V1ResourceRequirements;
   /** Seconds between being asked to end and being killed. @default 30 */
@@ -31,15 +36,13 @@ export interface PodSettings {
 /** What one pod is for. */
 export interface PodPurpose {
   readonly kind: PodKind;
-  /** What the supervisor is started as. */
-  readonly command: 'run' | 'runner';
   readonly definition: ServiceDefinition;
   readonly serviceUid: string;
   readonly serviceVersion: number;
   readonly image: ImageFacts | undefined;
   /** The pod's token, which is all that a pod is trusted with. */
   readonly token: string;
-  /** Variables that tell the supervisor what the pod is for. */
+  /** Variables (`podVariables`) that tell the supervisor what the pod is for, beside those that every pod has. */
   readonly environment: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
@@ -50,8 +53,8 @@ export interface PodPurpose {
 export const scriptContainer = 'oscar-container';
 export const supervisorContainer = 'sluice-supervisor';
 
-/** Shared by the two containers; where the supervisor's shim expects it. */
-const folder = { name: 'sluice', path: '/sluice' };
+/** Shared by the two containers. */
+const folder: V1VolumeMount = { name: 'sluice', mountPath: podFolder };
 
 /** Pod of an attempt or a runner: the supervisor as a native sidecar, the user's image as the main container (OSCAR §4.3 for its name and what it gets). */
 export function podTemplate(purpose: PodPurpose, settings: PodSettings): V1PodTemplateSpec {
@@ -67,7 +70,13 @@ export function podTemplate(purpose: PodPurpose, settings: PodSettings): V1PodTe
 
 /** Labels of a pod, and of whatever it belongs to. */
 export function podLabelsOf(
-  { kind, definition, serviceUid, serviceVersion, labels }: Omit<PodPurpose, 'command'>,
+  {
+    kind,
+    definition,
+    serviceUid,
+    serviceVersion,
+    labels,
+  }: Pick<PodPurpose, 'kind' | 'definition' | 'serviceUid' | 'serviceVersion' | 'labels'>,
   { instance }: Pick<PodSettings, 'instance'>,
 ): Record<string, string> {
   const { queue } = definition.sluice ?? {};
@@ -98,60 +107,65 @@ function podSpec(purpose: PodPurpose, settings: PodSettings): V1PodSpec {
     restartPolicy: 'Never',
     automountServiceAccountToken: false,
     enableServiceLinks: false,
-    terminationGracePeriodSeconds: settings.graceSeconds ?? 30,
+    terminationGracePeriodSeconds: graceOf(settings),
     securityContext: security.pod,
     ...(pullSecrets.length === 0 ? {} : { imagePullSecrets: pullSecrets.map((name) => ({ name })) }),
     ...(sluice.node_selector === undefined ? {} : { nodeSelector: sluice.node_selector }),
     ...(sluice.tolerations === undefined ? {} : { tolerations: sluice.tolerations.map(tolerationOf) }),
     ...(sluice.priority_class === undefined ? {} : { priorityClassName: sluice.priority_class }),
     initContainers: [supervisor(purpose, settings, security)],
-    containers: [script(purpose, settings, security, claims)],
+    containers: [script(purpose, security, claims)],
     volumes: [{ name: folder.name, emptyDir: {} }, ...volumesOf(claims)],
   };
 }
 
+function graceOf({ graceSeconds = 30 }: PodSettings): number {
+  return graceSeconds;
+}
+
 function supervisor(purpose: PodPurpose, settings: PodSettings, security: PodSecurity): V1Container {
   const values = {
-    SLUICE_SCHEDULER_URL: settings.schedulerUrl,
+    [podVariables.mode]: purpose.kind === 'attempt' ? 'run' : 'runner',
+    [podVariables.schedulerUrl]: settings.schedulerUrl,
+    [podVariables.instance]: settings.instance,
+    [podVariables.graceSeconds]: `${graceOf(settings)}`,
     ...purpose.environment,
-    SLUICE_POD_TOKEN: purpose.token,
+    [podVariables.token]: purpose.token,
   };
   return {
     name: supervisorContainer,
     image: settings.supervisorImage,
     imagePullPolicy: settings.supervisorPullPolicy ?? 'IfNotPresent',
-    args: [purpose.command],
     // A native sidecar: it starts before the script's container, is started again should it die, and is ended after it.
     restartPolicy: 'Always',
     env: [
       ...Object.entries(values).map(([name, value]): V1EnvVar => ({ name, value })),
-      { name: 'SLUICE_POD_NAME', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } },
+      { name: podVariables.pod, valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } },
     ],
     ...(purpose.port === undefined ? {} : { ports: [{ name: 'calls', containerPort: purpose.port }] }),
     resources: settings.supervisorResources ?? {
       requests: { cpu: '10m', memory: '64Mi' },
       limits: { cpu: '1', memory: '256Mi' },
     },
-    volumeMounts: [{ name: folder.name, mountPath: folder.path }],
+    volumeMounts: [folder],
     securityContext: security.supervisor,
   };
 }
 
 function script(
   { definition, image }: PodPurpose,
-  { shim }: PodSettings,
   security: PodSecurity,
   claims: readonly Claim[],
 ): V1Container {
   return {
     name: scriptContainer,
     ...imageOf(definition, image),
-    command: ['/bin/sh', '-c', shim],
+    command: ['/bin/sh', '-c', podShim],
     // OSCAR §4.3. All else that a script finds in its environment comes by the supervisor.
     env: [{ name: 'RESOURCE_ID', valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } }],
     resources: resourcesOf(definition),
     volumeMounts: [
-      { name: folder.name, mountPath: folder.path },
+      folder,
       ...claims.map(({ path, readOnly }, index): V1VolumeMount => ({
         name: claimName(index),
         mountPath: path,
