@@ -45,3 +45,6 @@ export {
   type SecretBoxOptions,
   secretKeys,
 } from './secret-box.ts';
+export { openRedis, type RedisConnection, type RedisConnectionOptions } from './redis-connection.ts';
+export { createRedisLeases, type RedisLeasesOptions } from './redis-leases.ts';
+export { createRedisRunLedger, type RedisRunLedgerOptions } from './redis-run-ledger.ts';

@@ -1,6 +1,6 @@
 import { activeStates, runStates, type RunState } from '../contracts/index.ts';
 import type { Database } from './sqlite-database.ts';
-import { stateNumber } from './sqlite-run-record.ts';
+import { stateNumber } from './run-record.ts';
 import type { Stage, Transaction } from './sqlite-transaction.ts';
 
 /** How many runs there are, by service and state: counted as they change, since counting a million rows takes a second. */

@@ -6,7 +6,7 @@ import type { Database } from './sqlite-database.ts';
 import { createRunCounts, type RunCounts } from './sqlite-run-counts.ts';
 import { createRunList } from './sqlite-run-list.ts';
 import { createRunOutbox, type RunOutbox } from './sqlite-run-outbox.ts';
-import { acceptedRun, changed, checkBatch, noted, refusalOf, runOf } from './sqlite-run-record.ts';
+import { acceptedRun, changed, checkBatch, noted, refusalOf, runOf } from './run-record.ts';
 import { createRunRetention } from './sqlite-run-retention.ts';
 import { createRunTables, type FoundRun, type RunTables } from './sqlite-run-tables.ts';
 import type { Transaction } from './sqlite-transaction.ts';

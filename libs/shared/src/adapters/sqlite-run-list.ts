@@ -3,7 +3,7 @@ import type { RunLedger, RunQuery } from '../stores/index.ts';
 import { checkLimit } from './page-limit.ts';
 import { decodeNumberCursor, encodeCursor } from './sqlite-cursor.ts';
 import type { Database, Statement } from './sqlite-database.ts';
-import { runOf, type RunRow, stateNumber } from './sqlite-run-record.ts';
+import { runOf, type RunRow, stateNumber } from './run-record.ts';
 
 /** Bytes of stored JSON after which a page ends early: a thousand runs may carry an event of 64 KiB each. */
 const pageBytes = 8 * 1024 * 1024;

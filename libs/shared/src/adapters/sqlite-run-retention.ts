@@ -1,8 +1,9 @@
 import { isFinal, runStates } from '../contracts/index.ts';
+import { inSteps } from './in-steps.ts';
 import type { RunLedger } from '../stores/index.ts';
 import type { Database } from './sqlite-database.ts';
 import type { RunCounts } from './sqlite-run-counts.ts';
-import { checkBatch, runOf } from './sqlite-run-record.ts';
+import { checkBatch, runOf } from './run-record.ts';
 import type { RunTables } from './sqlite-run-tables.ts';
 import type { Transaction } from './sqlite-transaction.ts';
 
@@ -58,12 +59,12 @@ export function createRunRetention(
     },
     expire: async ({ claimsBefore, recordsBefore, limit }) => {
       const records = await inSteps(
-        limit,
+        { limit, step },
         async (some) => expireRecords(recordsBefore, some),
         (rows) => rows.length,
       );
       const claims = await inSteps(
-        limit,
+        { limit, step },
         async (some) => expireClaims(claimsBefore, some),
         (gone) => gone,
       );
@@ -73,22 +74,4 @@ export function createRunRetention(
       };
     },
   };
-}
-
-/** Runs `work` on at most `step` things at a time until it finds fewer, or `limit` were done. */
-async function inSteps<T>(
-  limit: number,
-  work: (some: number) => Promise<T>,
-  size: (done: T) => number,
-): Promise<T[]> {
-  const results: T[] = [];
-  let left = limit;
-  while (left > 0) {
-    const some = Math.min(step, left);
-    const result = await work(some);
-    results.push(result);
-    left -= some;
-    if (size(result) < some) break;
-  }
-  return results;
 }

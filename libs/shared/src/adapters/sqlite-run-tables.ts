@@ -1,6 +1,6 @@
 import { isFinal, type Run } from '../contracts/index.ts';
 import type { Database, Statement } from './sqlite-database.ts';
-import { courseOf, factsOf, type RunRow, stateNumber } from './sqlite-run-record.ts';
+import { courseOf, factsOf, type RunRow, stateNumber } from './run-record.ts';
 import type { Transaction } from './sqlite-transaction.ts';
 
 export type FoundRun = RunRow;

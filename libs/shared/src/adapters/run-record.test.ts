@@ -10,7 +10,7 @@ import {
   refusalOf,
   runOf,
   stateNumber,
-} from './sqlite-run-record.ts';
+} from './run-record.ts';
 
 const accepted = (changes: Partial<Run> = {}): Run => ({ ...acceptedRun(newRun(), 1000), ...changes });
 
