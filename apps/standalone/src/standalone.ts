@@ -16,6 +16,7 @@ import { composeComponents, startComponents, type Components } from './compose/c
 import { composeExecution, type ExecutionParts } from './compose/execution.ts';
 import { composeObjects, type ObjectsParts } from './compose/objects.ts';
 import { meterObjects } from './compose/metered-objects.ts';
+import { encryptOldSecrets, openSecretBox } from './compose/secrets.ts';
 import { composeStores, type StoresParts } from './compose/stores.ts';
 import { keepSecret, type DataFolder } from './data-folder.ts';
 import type { StandaloneConfig } from './variables.ts';
@@ -111,7 +112,8 @@ async function open(
   try {
     const instance = (await keepSecret(join(folder.root, 'instance-id'), 12)).secret.reveal();
     const runnerKey = (await keepSecret(join(folder.root, 'runner-key'), 32)).secret;
-    const stores = composeStores({ ...deps, database });
+    const stores = composeStores({ ...deps, database, box: await openSecretBox(folder) });
+    await encryptOldSecrets(stores.definitions, log);
     const parts = await composeObjects({ ...deps, database, baseUrl });
     const objects = { ...parts, objects: meterObjects(parts.objects, deps) };
     const execution = await composeExecution({

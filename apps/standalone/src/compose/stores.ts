@@ -6,11 +6,13 @@ import {
   createSqliteRunLedger,
   createSqliteSettings,
   type Database,
+  type SecretBox,
+  type SqliteDefinitionStore,
 } from '@sluice/shared/adapters';
 import type { Bus } from '@sluice/shared/bus';
 import { runChangedMessage, runStartMessage } from '@sluice/shared/contracts';
 import type { Clock } from '@sluice/shared/lifecycle';
-import type { DefinitionStore, RunLedger, RunLogs, Settings } from '@sluice/shared/stores';
+import type { RunLedger, RunLogs, Settings } from '@sluice/shared/stores';
 import type { Logger, Registry } from '@sluice/shared/telemetry';
 import type { DataFolder } from '../data-folder.ts';
 import type { StandaloneConfig } from '../variables.ts';
@@ -20,6 +22,7 @@ export interface StoresDeps {
   readonly config: StandaloneConfig;
   readonly folder: DataFolder;
   readonly database: Database;
+  readonly box: SecretBox;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Registry;
@@ -29,7 +32,7 @@ export interface StoresDeps {
 export interface StoresParts {
   readonly choices: readonly AdapterChoice[];
   readonly bus: Bus;
-  readonly definitions: DefinitionStore;
+  readonly definitions: SqliteDefinitionStore;
   readonly ledger: RunLedger;
   readonly logs: RunLogs;
   readonly settings: Settings;
@@ -39,6 +42,7 @@ export function composeStores({
   config,
   folder,
   database: db,
+  box,
   clock,
   log,
   metrics,
@@ -47,7 +51,7 @@ export function composeStores({
   return {
     choices: ['bus', 'definitions', 'ledger'].map((port) => ({ port, adapter: 'SQLite', chosenBy })),
     bus: createSqliteBus({ db, namespace: 'sluice', clock, log, metrics, random: randomBytes }),
-    definitions: createSqliteDefinitionStore({ db, clock, random: randomBytes }),
+    definitions: createSqliteDefinitionStore({ db, clock, random: randomBytes, box }),
     ledger: createSqliteRunLedger({
       db,
       clock,

@@ -63,3 +63,8 @@ export function pathOf(bucket: string, prefix: string): string {
 function trimSlashes(path: string): string {
   return path.replace(/^\/+|\/+$/g, '');
 }
+
+/** Binds encrypted secrets to their version: in another's place it does not open. */
+export function secretsContext(uid: string, version: number): string {
+  return JSON.stringify([uid, version]);
+}

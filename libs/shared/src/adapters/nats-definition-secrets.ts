@@ -1,5 +1,6 @@
 import { subjectToken, type ServiceSecrets } from '../contracts/index.ts';
 import { AppError, isAppError } from '../errors/index.ts';
+import { secretsContext } from './definition-rules.ts';
 import { type DefinitionRecord, packText, unpackText } from './nats-definition-record.ts';
 import type { NatsDefinitions } from './nats-definition-reads.ts';
 import { readAll } from './nats-kv-feed.ts';
@@ -15,11 +16,6 @@ export interface NatsSecrets {
   discard(revision: number): Promise<void>;
   read(of: SecretsOf): Promise<ServiceSecrets | undefined>;
   reencrypt(): Promise<number>;
-}
-
-/** Binds a record to its version: in another's place it does not open. */
-export function secretsContext(uid: string, version: number): string {
-  return JSON.stringify([uid, version]);
 }
 
 export function createNatsSecrets(parts: NatsDefinitions): NatsSecrets {

@@ -1,11 +1,13 @@
-import type { ServiceDefinition, ServiceSecrets } from '../contracts/index.ts';
+import type { ServiceDefinition } from '../contracts/index.ts';
 import type { Clock } from '../lifecycle/index.ts';
 import type { DefinitionChange, DefinitionStore, NewDefinition, StoredDefinition } from '../stores/index.ts';
 import { checkUpdate, nameTaken, newUid, refuseSecrets, serviceGone } from './definition-rules.ts';
 import { checkLimit } from './page-limit.ts';
+import type { SecretBox } from './secret-box.ts';
 import { decodeCursor, encodeCursor } from './sqlite-cursor.ts';
 import type { Database } from './sqlite-database.ts';
 import { createFloors, type Floors } from './sqlite-definition-floors.ts';
+import { createSqliteSecrets, type SqliteSecrets } from './sqlite-definition-secrets.ts';
 import type { Transaction } from './sqlite-transaction.ts';
 
 export interface SqliteDefinitionStoreOptions {
@@ -13,6 +15,16 @@ export interface SqliteDefinitionStoreOptions {
   readonly clock: Clock;
   /** Random bytes (`randomBytes` of `node:crypto`), for uids. */
   readonly random: (size: number) => Uint8Array;
+  /** Encrypts secrets; without it they are stored as they are. */
+  readonly box?: SecretBox;
+}
+
+export interface SqliteDefinitionStore extends DefinitionStore {
+  /**
+   * Writes secrets anew that are in clear (as earlier versions stored them) or under another key than the first one.
+   * @returns how many were
+   */
+  reencrypt(): Promise<number>;
 }
 
 interface Row {
@@ -34,10 +46,11 @@ const pruneStep = 500;
  * The services of one installation. Watchers are functions of this process, called after the commit.
  * @throws AppError `conflict` when the database has a definition store already
  */
-export function createSqliteDefinitionStore(options: SqliteDefinitionStoreOptions): DefinitionStore {
+export function createSqliteDefinitionStore(options: SqliteDefinitionStoreOptions): SqliteDefinitionStore {
   const { db } = options;
   db.occupy('definitions');
   const floors = createFloors(db);
+  const secrets = createSqliteSecrets(db, options.box);
   const listeners = new Set<(change: DefinitionChange) => void>();
   const announce = (transaction: Transaction, change: DefinitionChange): void => {
     transaction.afterCommit(() => {
@@ -46,8 +59,10 @@ export function createSqliteDefinitionStore(options: SqliteDefinitionStoreOption
   };
   const all = db.prepare<Row>(`${inForce} ORDER BY d.name`);
   return {
-    ...createWrites(options, floors, announce),
+    ...createWrites(options, { floors, secrets }, announce),
     ...createReads(db),
+    secrets: async (uid, version) => secrets.read(uid, version),
+    reencrypt: secrets.reencrypt,
     watch: async (listener) => {
       // In one step with the listing: no change comes between the two.
       for (const row of db.read(() => all.all())) listener({ kind: 'put', stored: toStored(row) });
@@ -71,13 +86,10 @@ function toStored({ definition, ...row }: Row): StoredDefinition {
   return { ...row, definition: JSON.parse(definition) as ServiceDefinition };
 }
 
-function createReads(db: Database): Pick<DefinitionStore, 'get' | 'getVersion' | 'secrets' | 'list'> {
+function createReads(db: Database): Pick<DefinitionStore, 'get' | 'getVersion' | 'list'> {
   const byName = db.prepare<Row>(`${inForce} WHERE d.name = ?`);
   const byVersion = db.prepare<Row>(
     `SELECT ${columns} FROM definition_versions v WHERE v.uid = ? AND v.version = ?`,
-  );
-  const secrets = db.prepare<{ secrets: string }>(
-    'SELECT secrets FROM definition_secrets WHERE uid = ? AND version = ?',
   );
   const page = db.prepare<Row>(`${inForce} WHERE d.name > ? ORDER BY d.name LIMIT ?`);
   const stored = (row: Row | undefined): StoredDefinition | undefined =>
@@ -85,10 +97,6 @@ function createReads(db: Database): Pick<DefinitionStore, 'get' | 'getVersion' |
   return {
     get: async (name) => stored(db.read(() => byName.get(name))),
     getVersion: async (uid, version) => stored(db.read(() => byVersion.get(uid, version))),
-    secrets: async (uid, version) => {
-      const row = db.read(() => secrets.get(uid, version));
-      return row === undefined ? undefined : (JSON.parse(row.secrets) as ServiceSecrets);
-    },
     list: async ({ limit, cursor }) => {
       checkLimit(limit);
       const after = cursor === undefined ? '' : decodeCursor(cursorKind, cursor);
@@ -111,7 +119,7 @@ interface Version {
 
 function createWrites(
   options: SqliteDefinitionStoreOptions,
-  floors: Floors,
+  { floors, secrets }: { readonly floors: Floors; readonly secrets: SqliteSecrets },
   announce: (transaction: Transaction, change: DefinitionChange) => void,
 ): Pick<DefinitionStore, 'create' | 'update' | 'remove'> {
   const { db, clock } = options;
@@ -122,7 +130,7 @@ function createWrites(
   const point = db.prepare('INSERT OR REPLACE INTO definitions (name, uid, version) VALUES (?, ?, ?)');
   const unpoint = db.prepare('DELETE FROM definitions WHERE name = ?');
   const end = db.prepare('UPDATE definition_versions SET ended_at = ? WHERE uid = ? AND ended_at IS NULL');
-  const insert = versionInserter(db);
+  const insert = versionInserter(db, secrets);
   const now = (): number => Math.floor(clock.now());
 
   const put = (transaction: Transaction, input: NewDefinition, version: Version): StoredDefinition => {
@@ -168,18 +176,18 @@ function createWrites(
 
 function versionInserter(
   db: Database,
+  sealed: SqliteSecrets,
 ): (input: NewDefinition, version: Version, at: number) => StoredDefinition {
   const insert = db.prepare(
     `INSERT INTO definition_versions (uid, version, name, created_at, updated_at, definition) VALUES (?, ?, ?, ?, ?, ?)`,
   );
-  const insertSecrets = db.prepare('INSERT INTO definition_secrets (uid, version, secrets) VALUES (?, ?, ?)');
   return ({ definition, secrets }, { uid, version, createdAt }, at) => {
     const { name } = definition;
     // A first version was made when it was last changed: one look at the clock for both.
     const created = createdAt ?? at;
     const json = JSON.stringify(definition);
     insert.run(uid, version, name, created, at, json);
-    insertSecrets.run(uid, version, JSON.stringify(secrets));
+    sealed.insert(uid, version, secrets);
     // As a reader gets it: parsed anew, nobody else's object.
     return toStored({ uid, version, name, created_at: created, updated_at: at, definition: json });
   };

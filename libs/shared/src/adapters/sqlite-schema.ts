@@ -153,8 +153,13 @@ const settings = `
   ) STRICT, WITHOUT ROWID;
 `;
 
+/** Secrets of services are encrypted; key_id: the master key, NULL for what an earlier version left in clear. */
+const sealedSecrets = `
+  ALTER TABLE definition_secrets ADD COLUMN key_id TEXT;
+`;
+
 /**
  * Numbered steps of the schema: step n brings a database of version n-1 (`PRAGMA user_version`) to n.
  * A step that was released is never changed; add one.
  */
-export const migrations: readonly string[] = [`${bus}${definitions}${runs}`, settings];
+export const migrations: readonly string[] = [`${bus}${definitions}${runs}`, settings, sealedSecrets];
