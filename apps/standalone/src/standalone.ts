@@ -113,7 +113,7 @@ async function open(
     const instance = (await keepSecret(join(folder.root, 'instance-id'), 12)).secret.reveal();
     const runnerKey = (await keepSecret(join(folder.root, 'runner-key'), 32)).secret;
     const stores = composeStores({ ...deps, database, box: await openSecretBox(folder) });
-    await encryptOldSecrets(stores.definitions, log);
+    await encryptOldSecrets(stores.definitions, folder, log);
     const parts = await composeObjects({ ...deps, database, baseUrl });
     const objects = { ...parts, objects: meterObjects(parts.objects, deps) };
     const execution = await composeExecution({

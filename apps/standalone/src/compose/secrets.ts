@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { createSecretBox, masterKeyOf, type SecretBox } from '@sluice/shared/adapters';
-import { AppError, messageOf } from '@sluice/shared/errors';
+import { AppError, isAppError } from '@sluice/shared/errors';
 import type { Logger } from '@sluice/shared/telemetry';
 import { keepSecret, type DataFolder } from '../data-folder.ts';
 
@@ -17,24 +17,32 @@ export async function openSecretBox(folder: DataFolder): Promise<SecretBox> {
   if (bytes.length !== keyBytes) {
     throw new AppError(
       'conflict',
-      `${path} does not hold the key that was made there. Put it back from a copy; without one, move the file away and apply the services again.`,
+      `${path} does not hold the key that was made there. Put it back from a copy; docs/operation.md says how to go on without one.`,
     );
   }
   return createSecretBox({ keys: [masterKeyOf(bytes)], random: randomBytes });
 }
 
-/** What an earlier version stored in clear is encrypted now. A key that is missing keeps only its services from working. */
+/**
+ * Encrypts what an earlier version stored in clear.
+ * @throws AppError `conflict` when the secrets that are there want another key: going on would mix two keys in one database
+ */
 export async function encryptOldSecrets(
   definitions: { reencrypt(): Promise<number> },
+  folder: DataFolder,
   log: Logger,
 ): Promise<void> {
   try {
-    const services = await definitions.reencrypt();
-    if (services > 0) log.info({ services }, 'secrets in the database encrypted');
+    const versions = await definitions.reencrypt();
+    if (versions > 0) log.info({ versions }, 'secrets in the database encrypted');
   } catch (error) {
-    log.error(
-      { err: messageOf(error) },
-      'secrets of some services cannot be read: put the file secrets-key back from a copy, or apply those services again',
+    const keyId = isAppError(error, 'unavailable') ? error.details['keyId'] : undefined;
+    if (typeof keyId !== 'string') throw error;
+    throw new AppError(
+      'conflict',
+      `The secrets of services in the database were encrypted with another key ("${keyId}") than ${join(folder.root, 'secrets-key')} holds. ` +
+        'Put that file back from a copy. Without one they are lost; docs/operation.md says how to go on.',
+      { cause: error },
     );
   }
 }
