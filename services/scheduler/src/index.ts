@@ -2,6 +2,7 @@ export * from './config.ts';
 export type {
   StorageGrants,
   Executor,
+  FoundRunner,
   PerformAttempt,
   Requirements,
   Reservation,

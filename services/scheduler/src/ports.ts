@@ -80,6 +80,8 @@ export interface RunnerHost {
   readonly kind: string;
   /** Runners at the same time over all services, at most. */
   readonly limit: number;
+  /** True where runners outlive this process and `runners` names those of all replicas (a cluster). */
+  readonly shared: boolean;
   /**
    * Resolves when the runner takes calls. Starting an id twice is one runner. The reservation is the runner's until it has ended.
    * @returns the base address of its routes
@@ -88,14 +90,31 @@ export interface RunnerHost {
   start(plan: RunnerPlan, reservation: Reservation): Promise<{ readonly url: string }>;
   /** Takes no new call, lets the one in hand end within the time, then ends it. Unknown ids are ignored. */
   stop(runnerId: string, drainMs: number): Promise<void>;
-  /** Runners there are now, for adoption after a restart. */
-  runners(): Promise<readonly { readonly runner_id: string; readonly url: string }[]>;
+  /** Runners there are now, those that still start included, those on their way out not. */
+  runners(): Promise<readonly FoundRunner[]>;
+  /**
+   * Takes over a runner that `runners` names and this process did not start; resolves when it takes calls. The reservation is the runner's from now on.
+   * @throws AppError `conflict` where it takes no calls any more and wants to be stopped, `not_found`, `unavailable`
+   */
+  adopt(runnerId: string, reservation: Reservation): Promise<{ readonly url: string }>;
   /** Whether a call is in hand, as far as the host knows. */
   isBusy(runnerId: string): boolean;
   /** Exactly one listener: a runner that ended without being stopped (its container died, a call had to be killed with it). */
   onExit(listener: (runnerId: string, reason: string) => void): void;
-  /** Ends all. */
+  /**
+   * Does nothing more for the runners there are: another process acts from now on. Shared ones are left as they are, others end within the time. Reservations
+   * are given back, what is under way rejects, and all may be begun anew by `runners`, `start` or `adopt`.
+   */
+  leave(drainMs: number): Promise<void>;
+  /** Ends all, and starts no more. */
   close(drainMs: number): Promise<void>;
+}
+
+/** A runner that is there, whoever started it. */
+export interface FoundRunner {
+  readonly runner_id: string;
+  readonly service_uid: string;
+  readonly service_version: number;
 }
 
 /** Makes the short-lived keys that pods of a service reach its objects with; never the scheduler's own. */

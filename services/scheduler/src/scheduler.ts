@@ -3,7 +3,7 @@ import type { Bus, Subscription, WorkQueue } from '@sluice/shared/bus';
 import { RunCancel, type Run, type SluiceOptions } from '@sluice/shared/contracts';
 import { AppError } from '@sluice/shared/errors';
 import { createPeriodic, type Clock, type Component } from '@sluice/shared/lifecycle';
-import type { DefinitionStore, RunLedger, RunLogs } from '@sluice/shared/stores';
+import type { DefinitionStore, Leases, RunLedger, RunLogs } from '@sluice/shared/stores';
 import { noTracer, type Logger, type Registry, type Tracer } from '@sluice/shared/telemetry';
 import { Compile } from 'typebox/compile';
 import { cancelRun, cancelRunsOf } from './app/cancel.ts';
@@ -25,6 +25,8 @@ export interface SchedulerDeps {
   readonly executor: Executor;
   /** Keeps warm runners for synchronous calls; without one there are none. */
   readonly runners?: RunnerHost;
+  /** Which of several replicas does what one is enough for. @default one process, all is its own */
+  readonly leases?: Leases;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Registry;

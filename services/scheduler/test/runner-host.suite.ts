@@ -173,6 +173,31 @@ export function describeRunnerHost(name: string, make: () => Promise<RunnerHostH
       expect(released).toBe(1);
     });
 
+    test('a runner that is there is named with its service, and can be adopted', async () => {
+      const runner = await start('echo one\n');
+      const { runner_id, service_uid, service_version } = runner.plan;
+      expect(await harness.host.runners()).toEqual([{ runner_id, service_uid, service_version }]);
+      expect(await harness.host.adopt(runner_id, reservation())).toEqual({ url: runner.url });
+      expect((await invokeRunner(runner)).text.trim()).toBe('one');
+      const held = reservation();
+      const missing = await harness.host.adopt('nobody', held).catch((error: unknown) => error);
+      expect(isAppError(missing, 'not_found')).toBe(true);
+      // Whoever's the refused one is by now.
+      held.release();
+      await harness.host.stop(runner_id, 0);
+      expect(released).toBe(3);
+    });
+
+    test('leaving gives room back, and all can be begun anew', async () => {
+      const left = await start('echo one\n');
+      await harness.host.leave(1000);
+      expect(released).toBe(1);
+      expect(await isListed(left.plan)).toBe(harness.host.shared);
+      const next = await start('echo two\n');
+      expect((await invokeRunner(next)).text.trim()).toBe('two');
+      expect(exits).toEqual([]);
+    });
+
     test('closing ends all runners and starts no more', async () => {
       const runners = [await start('true\n'), await start('true\n')];
       await harness.host.close(1000);

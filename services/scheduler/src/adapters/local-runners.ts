@@ -1,7 +1,7 @@
 import type { RunnerPlan } from '@sluice/shared/contracts';
 import { AppError } from '@sluice/shared/errors';
 import type { Logger } from '@sluice/shared/telemetry';
-import type { Reservation, RunnerHost } from '../ports.ts';
+import type { FoundRunner, Reservation, RunnerHost } from '../ports.ts';
 
 /** What has the scripts of one runner run. */
 export interface RunnerScripts<Scripts> {
@@ -36,6 +36,7 @@ export interface LocalRunnersDeps<Scripts> {
 /** One runner, from its start until nothing of it is left. */
 interface Hosted<Scripts> {
   readonly id: string;
+  readonly found: FoundRunner;
   readonly reservation: Reservation;
   readonly starting: AbortController;
   readonly started: Promise<{ readonly url: string }>;
@@ -50,76 +51,112 @@ const lastAnswerMs = 5000;
 
 /**
  * Runners whose routes are in this process: one server for all, a script or a container behind each. Nothing of them outlives the process,
- * so there is nothing to adopt.
+ * so there is nothing of others to adopt.
  */
 export function createLocalRunners<Scripts>(deps: LocalRunnersDeps<Scripts>): RunnerHost {
-  const runners = new Map<string, Hosted<Scripts>>();
-  let closed = false;
-  let exit: (runnerId: string, reason: string) => void = () => undefined;
-
-  const end = (runner: Hosted<Scripts>, drainMs: number): Promise<void> => {
-    runner.ended ??= endRunner(deps, runner, drainMs).finally(() => {
-      runners.delete(runner.id);
-      runner.reservation.release();
-    });
-    return runner.ended;
-  };
-  const onExit = (runner: Hosted<Scripts>, reason: string): void => {
-    if (runner.ended !== undefined || runner.url === undefined) return;
-    end(runner, lastAnswerMs)
-      .catch((error: unknown) => {
-        deps.log.warn({ err: error, runner: runner.id }, 'what is left of a runner cannot be removed');
-      })
-      .finally(() => {
-        exit(runner.id, reason);
-      });
-  };
+  const state: State<Scripts> = { deps, runners: new Map(), closed: false, exit: () => undefined };
+  const { runners } = state;
   return {
     kind: deps.kind,
     limit: deps.limit,
+    shared: false,
     start: (plan, reservation) => {
       const known = runners.get(plan.runner_id);
-      if (known !== undefined) {
-        if (known.reservation !== reservation) reservation.release();
-        return known.started;
-      }
-      if (closed) return Promise.reject(new AppError('unavailable', 'The server is stopping.'));
-      if (runners.size >= deps.limit) {
-        return Promise.reject(new AppError('limit_reached', `There are ${deps.limit} runners already.`));
-      }
-      const { promise, resolve, reject } = Promise.withResolvers<{ readonly url: string }>();
-      const runner = createHosted<Scripts>(plan.runner_id, reservation, promise);
-      runners.set(runner.id, runner);
-      startRunner(deps, runner, plan, onExit).then(resolve, reject);
-      promise.catch(() => end(runner, 0)).catch(() => undefined);
-      return promise;
+      return known === undefined ? start(state, plan, reservation) : join(known, reservation);
     },
     stop: async (runnerId, drainMs) => {
       const runner = runners.get(runnerId);
-      if (runner !== undefined) await end(runner, drainMs);
+      if (runner !== undefined) await end(state, runner, drainMs);
     },
     runners: () =>
       Promise.resolve(
-        [...runners.values()].flatMap(({ id, url }) => (url === undefined ? [] : [{ runner_id: id, url }])),
+        [...runners.values()].flatMap(({ ended, found }) => (ended === undefined ? [found] : [])),
       ),
+    adopt: (runnerId, reservation) => {
+      const known = runners.get(runnerId);
+      if (known !== undefined) return join(known, reservation);
+      return Promise.reject(new AppError('not_found', `There is no runner ${runnerId}.`));
+    },
     isBusy: (runnerId) => deps.server.isBusy(runnerId),
     onExit: (listener) => {
-      exit = listener;
+      state.exit = listener;
     },
+    leave: (drainMs) => endAll(state, drainMs),
     close: async (drainMs) => {
-      closed = true;
-      await Promise.allSettled([...runners.values()].map((runner) => end(runner, drainMs)));
+      state.closed = true;
+      await endAll(state, drainMs);
     },
   };
 }
 
+interface State<Scripts> {
+  readonly deps: LocalRunnersDeps<Scripts>;
+  readonly runners: Map<string, Hosted<Scripts>>;
+  closed: boolean;
+  exit: (runnerId: string, reason: string) => void;
+}
+
+function start<Scripts>(
+  state: State<Scripts>,
+  plan: RunnerPlan,
+  reservation: Reservation,
+): Hosted<Scripts>['started'] {
+  const { deps, runners } = state;
+  if (state.closed) return Promise.reject(new AppError('unavailable', 'The server is stopping.'));
+  if (runners.size >= deps.limit) {
+    return Promise.reject(new AppError('limit_reached', `There are ${deps.limit} runners already.`));
+  }
+  const { promise, resolve, reject } = Promise.withResolvers<{ readonly url: string }>();
+  const runner = createHosted<Scripts>(plan, reservation, promise);
+  runners.set(runner.id, runner);
+  const onExit = (reason: string): void => {
+    exited(state, runner, reason);
+  };
+  startRunner(deps, runner, plan, onExit).then(resolve, reject);
+  promise.catch(() => end(state, runner, 0)).catch(() => undefined);
+  return promise;
+}
+
+function join<Scripts>(known: Hosted<Scripts>, reservation: Reservation): Hosted<Scripts>['started'] {
+  if (known.reservation !== reservation) reservation.release();
+  return known.started;
+}
+
+function end<Scripts>(
+  { deps, runners }: State<Scripts>,
+  runner: Hosted<Scripts>,
+  drainMs: number,
+): Promise<void> {
+  runner.ended ??= endRunner(deps, runner, drainMs).finally(() => {
+    runners.delete(runner.id);
+    runner.reservation.release();
+  });
+  return runner.ended;
+}
+
+async function endAll<Scripts>(state: State<Scripts>, drainMs: number): Promise<void> {
+  await Promise.allSettled([...state.runners.values()].map((runner) => end(state, runner, drainMs)));
+}
+
+function exited<Scripts>(state: State<Scripts>, runner: Hosted<Scripts>, reason: string): void {
+  if (runner.ended !== undefined || runner.url === undefined) return;
+  end(state, runner, lastAnswerMs)
+    .catch((error: unknown) => {
+      state.deps.log.warn({ err: error, runner: runner.id }, 'what is left of a runner cannot be removed');
+    })
+    .finally(() => {
+      state.exit(runner.id, reason);
+    });
+}
+
 function createHosted<Scripts>(
-  id: string,
+  { runner_id, service_uid, service_version }: RunnerPlan,
   reservation: Reservation,
   started: Promise<{ readonly url: string }>,
 ): Hosted<Scripts> {
   return {
-    id,
+    id: runner_id,
+    found: { runner_id, service_uid, service_version },
     reservation,
     starting: new AbortController(),
     started,
@@ -133,13 +170,11 @@ async function startRunner<Scripts>(
   deps: LocalRunnersDeps<Scripts>,
   runner: Hosted<Scripts>,
   plan: RunnerPlan,
-  onExit: (runner: Hosted<Scripts>, reason: string) => void,
+  onExit: (reason: string) => void,
 ): Promise<{ readonly url: string }> {
   runner.scripts = await deps.scriptsFor(plan, {
     signal: runner.starting.signal,
-    onExit: (reason) => {
-      onExit(runner, reason);
-    },
+    onExit,
   });
   if (runner.ended !== undefined) throw new AppError('cancelled', 'The runner is not wanted any more.');
   const { url } = deps.server.open(plan, { scripts: runner.scripts.scripts });

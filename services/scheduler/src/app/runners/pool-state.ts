@@ -1,6 +1,6 @@
 import type { Bus } from '@sluice/shared/bus';
 import type { Clock } from '@sluice/shared/lifecycle';
-import type { DefinitionStore } from '@sluice/shared/stores';
+import type { DefinitionStore, Leases } from '@sluice/shared/stores';
 import type { Logger } from '@sluice/shared/telemetry';
 import type { Executor, RunnerHost } from '../../ports.ts';
 import type { DemandTable } from './demand.ts';
@@ -13,6 +13,8 @@ export interface PoolDeps {
   /** Declared CPU and memory are shared with runs. */
   readonly executor: Pick<Executor, 'reserve' | 'onRoom'>;
   readonly definitions: Pick<DefinitionStore, 'secrets'>;
+  /** Which of several replicas acts. @default this one */
+  readonly leases?: Leases;
   readonly clock: Clock;
   readonly log: Logger;
   /** Unique, of letters and digits. */
@@ -42,6 +44,7 @@ export interface PoolState extends PoolDeps {
   runRefusedAt: number | undefined;
   /** Starts under way. */
   starting: number;
+  /** Whether this process is the one that acts. */
   running: boolean;
 }
 

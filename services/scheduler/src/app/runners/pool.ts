@@ -1,12 +1,14 @@
 import type { RunnerDemand } from '@sluice/shared/contracts';
 import { createPeriodic } from '@sluice/shared/lifecycle';
 import type { LiveMessage } from '@sluice/shared/bus';
-import type { StoredDefinition } from '@sluice/shared/stores';
+import { createSoleLeases, type StoredDefinition } from '@sluice/shared/stores';
 import { createDemandTable } from './demand.ts';
 import { placesInUse, say, type PoolDeps, type PoolState } from './pool-state.ts';
 import { endForRoom, reconcile, reconcileWaiting, runnerExited } from './reconcile.ts';
+import { createLead, type Lead } from './lead.ts';
 import { idleRunner, keptFor } from './room.ts';
 import { createServiceRunners, isNotable, type ServiceRunners } from './service-runners.ts';
+import { adoptNew, resign, takeOver } from './take-over.ts';
 
 const tickMs = 1000;
 /** Ticks after which the state is said again, changed or not. */
@@ -15,7 +17,7 @@ const sayEvery = 5;
 const endedMs = 240_000;
 const endedRunners = 8;
 
-/** Keeps the warm runners of all services. */
+/** Keeps the warm runners of all services. Of several replicas one acts; the others listen, so that they know what is needed when it is their turn. */
 export interface RunnerPool {
   start(): Promise<void>;
   /** A definition as it is now. */
@@ -26,7 +28,7 @@ export interface RunnerPool {
   makeRoom(): void;
   /** Room that frees is kept for a call that has waited long for its first runner. */
   keepsRoom(): boolean;
-  /** Lets calls in hand end within the time of the configuration, then ends all runners. */
+  /** Leaves runners that another replica can adopt as they are; else lets calls in hand end within the time of the configuration, then ends all. */
   stop(): Promise<void>;
 }
 
@@ -41,10 +43,11 @@ export function createRunnerPool(deps: PoolDeps): RunnerPool {
     starting: 0,
     running: false,
   };
+  const lead = createLead({ leases: deps.leases ?? createSoleLeases(), clock: deps.clock });
   let stops: (() => Promise<void>)[] = [];
   return {
     start: async () => {
-      stops = await start(pool);
+      stops = await start(pool, lead);
     },
     put: (stored) => {
       put(pool, stored);
@@ -64,18 +67,20 @@ export function createRunnerPool(deps: PoolDeps): RunnerPool {
       return placesInUse(pool) < pool.host.limit;
     },
     stop: async () => {
-      pool.running = false;
       for (const stop of stops.splice(0)) await stop();
-      await pool.host.close(pool.config.drainMs);
+      if (pool.host.shared) {
+        if (pool.running) await resign(pool);
+      } else {
+        pool.running = false;
+        await pool.host.close(pool.config.drainMs);
+      }
+      await lead.letGo();
     },
   };
 }
 
-async function start(pool: PoolState): Promise<(() => Promise<void>)[]> {
+async function start(pool: PoolState, lead: Lead): Promise<(() => Promise<void>)[]> {
   const { bus, host, executor, clock, log } = pool;
-  // Whoever called them is gone with the process before this one.
-  const left = await host.runners();
-  await Promise.allSettled(left.map((one) => host.stop(one.runner_id, 0)));
   host.onExit((runnerId, reason) => {
     exited(pool, runnerId, reason);
   });
@@ -85,14 +90,33 @@ async function start(pool: PoolState): Promise<(() => Promise<void>)[]> {
   const listening = await bus.listen(['runners.demand', 'runners.ask'], (message) => {
     heard(pool, message);
   });
-  pool.running = true;
-  for (const service of pool.services.values()) reconcile(pool, service);
   let ticks = 0;
-  const periodic = createPeriodic({ name: 'runners', everyMs: tickMs, clock, log }, async () => {
+  const turn = async (): Promise<void> => {
     ticks += 1;
-    tick(pool, ticks % sayEvery === 0);
+    if (await leads(pool, lead)) tick(pool, ticks % sayEvery === 0);
+  };
+  // A failure now is one that the next turn mends.
+  await turn().catch((error: unknown) => {
+    log.warn({ err: error }, 'runners cannot be looked after yet');
   });
+  const periodic = createPeriodic({ name: 'runners', everyMs: tickMs, clock, log }, turn);
   return [() => periodic.stop(), () => listening.stop()];
+}
+
+/** Takes over or resigns, as the lease says; whether this process acts now. */
+async function leads(pool: PoolState, lead: Lead): Promise<boolean> {
+  const mine = await lead.keep();
+  if (mine && !pool.running) {
+    try {
+      await takeOver(pool);
+    } catch (error) {
+      // Another replica may reach what this one does not.
+      await lead.letGo();
+      throw error;
+    }
+  } else if (mine) await adoptNew(pool);
+  else if (pool.running) await resign(pool);
+  return mine;
 }
 
 function put(pool: PoolState, stored: StoredDefinition): void {
@@ -120,6 +144,7 @@ function removed(pool: PoolState, uid: string): void {
 
 function heard(pool: PoolState, message: LiveMessage): void {
   if (message.name === 'runners.ask') {
+    if (!pool.running) return;
     for (const service of pool.services.values()) say(pool, service, true);
     return;
   }

@@ -132,19 +132,25 @@ function stopWaiting(pool: PoolState, service: ServiceRunners): void {
   pool.calling.delete(service);
 }
 
-/** Never rejects. The reservation is asked for in the same turn of the event loop, so that room goes to whoever was told of it first. */
-async function startRunner(pool: PoolState, service: ServiceRunners): Promise<void> {
-  const { stored } = service;
+/** One that starts, here or at another process. */
+export function newRunner(pool: PoolState, { stored }: ServiceRunners, id: string, version: number): Runner {
   const seconds = stored.definition.sluice?.timeout;
-  const runner: Runner = {
-    id: `${stored.name.replaceAll(/[^A-Za-z0-9_-]/g, '-').slice(0, 60)}-${pool.randomId()}`,
-    version: stored.version,
+  return {
+    id,
+    version,
     callMs: seconds === undefined ? pool.config.defaultTimeoutMs : seconds * 1000,
     placed: false,
     state: 'starting',
     url: undefined,
     since: pool.clock.monotonic(),
   };
+}
+
+/** Never rejects. The reservation is asked for in the same turn of the event loop, so that room goes to whoever was told of it first. */
+async function startRunner(pool: PoolState, service: ServiceRunners): Promise<void> {
+  const { stored } = service;
+  const name = stored.name.replaceAll(/[^A-Za-z0-9_-]/g, '-').slice(0, 60);
+  const runner = newRunner(pool, service, `${name}-${pool.randomId()}`, stored.version);
   service.runners.set(runner.id, runner);
   pool.starting += 1;
   let full = false;
@@ -211,7 +217,7 @@ function unwantedRunners(service: ServiceRunners): readonly Runner[] {
 }
 
 /** Never rejects. */
-function endRunner(pool: PoolState, service: ServiceRunners, runner: Runner): void {
+export function endRunner(pool: PoolState, service: ServiceRunners, runner: Runner): void {
   const end = async (): Promise<void> => {
     try {
       await pool.host.stop(runner.id, drainMs(pool, service, runner));
