@@ -8,3 +8,4 @@ export { createContainerScripts } from './container-scripts.ts';
 export { openContainerHost, type ContainerHost, type ContainerHostOptions } from './container-host.ts';
 export { parseEngineAddress, type EngineAddress } from './engine-address.ts';
 export { openWarmContainer, type WarmContainer, type WarmOptions } from './warm-container.ts';
+export { openPodScripts, type PodScripts, type PodScriptsOptions } from './pod-scripts.ts';
