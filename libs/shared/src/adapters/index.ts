@@ -21,6 +21,7 @@ export type { ObjectIndex, ObjectRecord, ObjectStateRef } from './folder-index.t
 export { createS3ObjectStore, type S3ObjectStore, type S3ObjectStoreDeps } from './s3-object-store.ts';
 export { createS3BucketRules, type S3BucketRules, type S3BucketRulesDeps } from './s3-bucket-rules.ts';
 export type { S3Connection } from './s3-client.ts';
+export { createLeanS3Store, type LeanS3Options, type LeanS3Store, type S3Keys } from './s3-lite.ts';
 export { s3Faults, s3Settings, type S3Settings } from './s3-settings.ts';
 export type { S3Listen, S3ListenHandlers } from './s3-listen.ts';
 export { openNats, type Nats, type NatsOptions } from './nats-connection.ts';

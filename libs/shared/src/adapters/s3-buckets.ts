@@ -3,7 +3,7 @@ import { AppError, isAppError } from '../errors/index.ts';
 import { checkBucketName, SYSTEM_BUCKET, type BucketInfo, type ObjectStore } from '../stores/index.ts';
 import { mapLimited } from './folder-limits.ts';
 import { call } from './s3-call.ts';
-import type { S3Client } from './s3-client.ts';
+import type { S3Access, S3Client } from './s3-client.ts';
 import { fromS3Error, s3Code } from './s3-errors.ts';
 import { checkStoreBucket } from './s3-names.ts';
 import { elementsOf, keyIn, textOf } from './s3-xml.ts';
@@ -74,7 +74,7 @@ async function allBuckets(
   return found.map(({ name, creationDate }) => ({ name, createdAt: creationDate.getTime() }));
 }
 
-export async function bucketExists(s3: S3Client, name: string): Promise<boolean> {
+export async function bucketExists(s3: S3Access, name: string): Promise<boolean> {
   return call(`look for the bucket ${name}`, async () => s3.client.bucketExists(name));
 }
 

@@ -19,9 +19,25 @@ export interface S3Connection {
   readonly silenceMs?: number;
 }
 
-export interface S3Client {
-  readonly client: Client;
+/** The requests that reading, listing and writing objects take. */
+export type S3Requests = Pick<
+  Client,
+  | 'abortMultipartUpload'
+  | 'bucketExists'
+  | 'initiateNewMultipartUpload'
+  | 'makeRequestAsync'
+  | 'makeRequestStreamAsync'
+  | 'uploadPart'
+>;
+
+/** An S3 server, for what works on objects: the package's client, or the lean one of a pod. */
+export interface S3Access {
+  readonly client: S3Requests;
   readonly region: string;
+}
+
+export interface S3Client extends S3Access {
+  readonly client: Client;
   /** Cuts every connection; what is asked afterwards fails. */
   close(): void;
 }

@@ -3,7 +3,7 @@ import { addAbortSignal, PassThrough, pipeline } from 'node:stream';
 import { AppError, isAppError } from '../errors/index.ts';
 import type { ObjectHead, ObjectInfo, ObjectStore } from '../stores/index.ts';
 import { call, drain } from './s3-call.ts';
-import type { S3Client } from './s3-client.ts';
+import type { S3Access } from './s3-client.ts';
 import { fromS3Error } from './s3-errors.ts';
 import { s3Identity } from '../contracts/index.ts';
 import { listOne } from './s3-listing.ts';
@@ -13,7 +13,7 @@ import { checkPlace } from './s3-names.ts';
 const looks = 4;
 const metadataPrefix = 'x-amz-meta-';
 
-export function createS3Readers(s3: S3Client): Pick<ObjectStore, 'head' | 'get'> {
+export function createS3Readers(s3: S3Access): Pick<ObjectStore, 'head' | 'get'> {
   return {
     head: async (bucket, key) => {
       checkPlace(bucket, key);
@@ -50,7 +50,7 @@ export function createS3Readers(s3: S3Client): Pick<ObjectStore, 'head' | 'get'>
 }
 
 async function headersOf(
-  s3: S3Client,
+  s3: S3Access,
   bucket: string,
   key: string,
 ): Promise<IncomingHttpHeaders | undefined> {
@@ -73,7 +73,7 @@ async function headersOf(
 }
 
 async function open(
-  s3: S3Client,
+  s3: S3Access,
   bucket: string,
   key: string,
   ifMatch: string | undefined,

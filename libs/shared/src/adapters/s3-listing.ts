@@ -3,7 +3,7 @@ import { AppError } from '../errors/index.ts';
 import { compareKeys, isObjectKey, type ObjectInfo, type ObjectStore } from '../stores/index.ts';
 import { bucketExists } from './s3-buckets.ts';
 import { call } from './s3-call.ts';
-import type { S3Client } from './s3-client.ts';
+import type { S3Access } from './s3-client.ts';
 import { s3Identity } from '../contracts/index.ts';
 import { checkStoreBucket, encodeQuery } from './s3-names.ts';
 import { elementsOf, keyIn, textOf } from './s3-xml.ts';
@@ -22,7 +22,7 @@ export interface Listed {
 
 /** One answer of the server, as it came. */
 export async function listOnce(
-  s3: S3Client,
+  s3: S3Access,
   bucket: string,
   query: { prefix: string; after: string; limit: number },
 ): Promise<Listed> {
@@ -44,7 +44,7 @@ export async function listOnce(
 
 /** The older form of listing: its marker may be any text, and has to be no token of the server's. */
 async function list(
-  s3: S3Client,
+  s3: S3Access,
   bucketName: string,
   { prefix, after, limit }: { prefix: string; after: string; limit: number },
   what: string,
@@ -77,14 +77,14 @@ function infoOf(bucket: string, key: string, content: string): ObjectInfo {
 }
 
 /** The state of one object as listings give it, which is the only place where its time is exact. */
-export async function listOne(s3: S3Client, bucket: string, key: string): Promise<ObjectInfo | undefined> {
+export async function listOne(s3: S3Access, bucket: string, key: string): Promise<ObjectInfo | undefined> {
   // A folder marker is not among the objects, but has to be found here.
   const answer = await list(s3, bucket, { prefix: key, after: '', limit: 1 }, `list the object ${key}`);
   const [first] = elementsOf(answer, 'Contents');
   return first === undefined || keyIn(first) !== key ? undefined : infoOf(bucket, key, first);
 }
 
-export function createS3Listing(s3: S3Client): Pick<ObjectStore, 'list' | 'usage'> {
+export function createS3Listing(s3: S3Access): Pick<ObjectStore, 'list' | 'usage'> {
   return {
     list: async (bucket, { prefix, after, limit }) => {
       checkStoreBucket(bucket);
@@ -126,7 +126,7 @@ function startOf(prefix: string, after: string): string | undefined {
 
 /** A page without markers: as many answers as it takes to fill it, and one object more to know whether it is the last. */
 async function listPage(
-  s3: S3Client,
+  s3: S3Access,
   bucket: string,
   query: { prefix: string; after: string; limit: number },
 ): Promise<Awaited<ReturnType<ObjectStore['list']>>> {

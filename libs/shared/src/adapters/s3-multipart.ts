@@ -1,6 +1,6 @@
 import { buffer } from 'node:stream/consumers';
 import { AppError } from '../errors/index.ts';
-import type { S3Client } from './s3-client.ts';
+import type { S3Access } from './s3-client.ts';
 import { fromS3Error } from './s3-errors.ts';
 
 /** S3 takes so many parts. */
@@ -20,7 +20,7 @@ export interface MultipartOptions {
  * @returns the etag
  */
 export async function multipartUpload(
-  s3: S3Client,
+  s3: S3Access,
   place: { readonly bucket: string; readonly key: string },
   parts: AsyncIterable<Buffer>,
   options: MultipartOptions,
@@ -40,7 +40,7 @@ export async function multipartUpload(
 }
 
 async function sendParts(
-  s3: S3Client,
+  s3: S3Access,
   { bucket, key }: { readonly bucket: string; readonly key: string },
   uploadID: string,
   parts: AsyncIterable<Buffer>,
@@ -69,7 +69,7 @@ async function sendParts(
 
 /** By hand: the package cannot complete an upload under a condition. */
 async function complete(
-  s3: S3Client,
+  s3: S3Access,
   { bucket, key }: { readonly bucket: string; readonly key: string },
   uploadId: string,
   etags: readonly string[],

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import { AppError, isAppError } from '../errors/index.ts';
 import { checkObjectHeaders, type ObjectHead, type PutOptions } from '../stores/index.ts';
 import { drain } from './s3-call.ts';
-import type { S3Client } from './s3-client.ts';
+import type { S3Access } from './s3-client.ts';
 import { defaultContentType } from './default-content-type.ts';
 import { fromS3Error } from './s3-errors.ts';
 import { s3Identity } from '../contracts/index.ts';
@@ -18,7 +18,7 @@ const onePieceBytes = 4 * 1024 * 1024 * 1024;
 
 /** Writes one object; it is there as a whole or not at all. */
 export async function putS3Object(
-  s3: S3Client,
+  s3: S3Access,
   place: { readonly bucket: string; readonly key: string },
   body: Readable | Uint8Array,
   options: PutOptions,
@@ -42,7 +42,7 @@ export async function putS3Object(
 }
 
 async function putStream(
-  s3: S3Client,
+  s3: S3Access,
   place: { readonly bucket: string; readonly key: string },
   body: Readable,
   options: PutOptions,
@@ -80,7 +80,7 @@ async function putStream(
  * answer may be lost with it.
  */
 async function checkBefore(
-  s3: S3Client,
+  s3: S3Access,
   { bucket, key }: { readonly bucket: string; readonly key: string },
   options: PutOptions,
 ): Promise<void> {
@@ -94,7 +94,7 @@ async function checkBefore(
 
 /** @returns the etag */
 async function sendWhole(
-  s3: S3Client,
+  s3: S3Access,
   { bucket, key }: { readonly bucket: string; readonly key: string },
   body: Buffer | Readable,
   size: number,
@@ -157,7 +157,7 @@ function etagOf(headers: IncomingHttpHeaders): string {
 
 /** What was written, with its exact time, which the answer to a PUT does not tell. */
 async function written(
-  s3: S3Client,
+  s3: S3Access,
   { bucket, key }: { readonly bucket: string; readonly key: string },
   options: PutOptions,
   etag: string,
