@@ -148,8 +148,7 @@ function requestsBy(send: Send): S3Requests {
       const text = body as string | Uint8Array;
       return send(text.length === 0 ? sending : withLength(sending, text), text, statuses);
     },
-    makeRequestStreamAsync: async (sending, body, _hash, statuses) =>
-      send(sending, body as Readable, statuses),
+    makeRequestStreamAsync: async (sending, body, _hash, statuses) => send(sending, body, statuses),
     bucketExists: async (bucketName) => {
       try {
         await drain(await send({ method: 'HEAD', bucketName }, '', [200]));
