@@ -1,5 +1,4 @@
-import type { FileHandle } from 'node:fs/promises';
-import { AppError, systemCode } from '../errors/index.ts';
+import { AppError, isAppError, systemCode } from '../errors/index.ts';
 import type { Clock } from '../lifecycle/index.ts';
 import type { RunLogWriter } from '../stores/index.ts';
 import {
@@ -11,8 +10,6 @@ import {
   type LogTail,
 } from './folder-log-lines.ts';
 
-/** Bytes that may wait in memory before they are written. */
-const bufferBytes = 65_536;
 const tailBytes = 65_536;
 
 export interface FolderLogWriter extends RunLogWriter {
@@ -22,11 +19,20 @@ export interface FolderLogWriter extends RunLogWriter {
   discard(): Promise<void>;
 }
 
+/** Where stored lines are appended. */
+export interface LogFile {
+  /** @returns how many of the bytes from `from` on were kept */
+  write(bytes: Uint8Array, from: number): Promise<{ readonly bytesWritten: number }>;
+  close(): Promise<void>;
+}
+
 export interface RunLogWriterDeps {
   readonly clock: Clock;
   readonly maxBytes: number;
+  /** Bytes that may wait in memory before they are written. */
+  readonly bufferBytes: number;
   /** Opens (or makes) the file for appending; `cut`: its last line has no end. */
-  readonly openFile: () => Promise<{ file: FileHandle; cut: boolean }>;
+  readonly openFile: () => Promise<{ file: LogFile; cut: boolean }>;
   /** Called when something waits to be written. */
   readonly onPending: (writer: FolderLogWriter) => void;
 }
@@ -48,7 +54,7 @@ interface State {
   gap: { readonly why: Gap; readonly tail: LogTail } | undefined;
   /** Text that must come first in the next write, to end a line that was cut. */
   mend: string;
-  file: FileHandle | undefined;
+  file: LogFile | undefined;
   closed: boolean;
   discarded: boolean;
 }
@@ -91,7 +97,7 @@ export function createRunLogWriter(deps: RunLogWriterDeps): FolderLogWriter {
         takeAll(splitter.end());
         state.gap.tail.push(chunk, at);
       }
-      if (state.pendingStored >= bufferBytes) await flush();
+      if (state.pendingStored >= deps.bufferBytes) await flush();
       else if (state.pendingStored > 0) deps.onPending(writer);
     },
     close: async () => {
@@ -202,8 +208,8 @@ async function writeGap(state: State, deps: RunLogWriterDeps, gap: NonNullable<S
 function reasonText(why: Gap, maxBytes: number): string {
   if (why.reason === 'limit')
     return `the log of one attempt keeps its first ${maxBytes} bytes and its last lines`;
-  const code = systemCode(why.error);
-  if (code === 'ENOSPC' || code === 'EDQUOT') return 'the disk was full';
+  const code = isAppError(why.error) ? why.error.code : systemCode(why.error);
+  if (code === 'ENOSPC' || code === 'EDQUOT' || code === 'storage_full') return 'the disk was full';
   return `the log could not be written (${code ?? 'unknown reason'})`;
 }
 

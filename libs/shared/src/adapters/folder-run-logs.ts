@@ -6,6 +6,7 @@ import type { Clock } from '../lifecycle/index.ts';
 import type { RunLogChunk, RunLogRef, RunLogs, RunLogWriter } from '../stores/index.ts';
 import { createRunLogWriter, type FolderLogWriter } from './folder-run-log-writer.ts';
 import { mapLimited } from './folder-limits.ts';
+import { checkLogRange, checkLogRef, wholeLines } from './run-log-rules.ts';
 
 export interface FolderRunLogsDeps {
   /** Made when the first log is written. */
@@ -16,7 +17,7 @@ export interface FolderRunLogsDeps {
 }
 
 const flushMs = 250;
-const safeName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/;
+const bufferBytes = 65_536;
 const noFollow = constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /**
@@ -34,6 +35,7 @@ export function createFolderRunLogs(deps: FolderRunLogsDeps): RunLogs {
       const writer = createRunLogWriter({
         clock,
         maxBytes,
+        bufferBytes,
         openFile: async () => openLog(path),
         onPending: ticker.add,
       });
@@ -46,7 +48,7 @@ export function createFolderRunLogs(deps: FolderRunLogsDeps): RunLogs {
       });
     },
     read: async (ref, query) => {
-      checkRange(query);
+      checkLogRange(query);
       const path = pathOf(root, ref);
       // Before the file is looked at: a writer that closes in between has then written all that is read here.
       const open = writers.get(path);
@@ -108,24 +110,8 @@ function createTicker(clock: Clock): {
 }
 
 function pathOf(root: string, ref: RunLogRef): string {
-  if (!safeName.test(ref.service)) throw badName('service', 'service name');
-  if (!safeName.test(ref.runId)) throw badName('runId', 'run id');
+  checkLogRef(ref);
   return join(root, ref.service, `${ref.runId}.log`);
-}
-
-function badName(field: string, what: string): AppError {
-  return new AppError('invalid_input', `The ${what} has characters that a log's file name cannot have.`, {
-    field,
-  });
-}
-
-function checkRange(query: { offset: number; limit: number }): void {
-  if (!Number.isSafeInteger(query.offset) || query.offset < 0) {
-    throw new AppError('invalid_input', 'The offset must be a whole number from 0.', { field: 'offset' });
-  }
-  if (!Number.isSafeInteger(query.limit) || query.limit < 1) {
-    throw new AppError('invalid_input', 'The limit must be a whole number from 1.', { field: 'limit' });
-  }
 }
 
 /** Opens a log for appending. `cut` says that its last line has no end (a kill or a full disk while it was written). */
@@ -195,12 +181,6 @@ async function readAt(file: FileHandle, offset: number, length: number): Promise
     filled += bytesRead;
   }
   return buffer.subarray(0, filled);
-}
-
-/** Up to the last line's end; all of it where a line is longer than what was asked for. */
-function wholeLines(bytes: Buffer): Buffer {
-  const end = bytes.lastIndexOf(0x0a);
-  return end < 0 ? bytes : bytes.subarray(0, end + 1);
 }
 
 async function removeFile(path: string): Promise<void> {

@@ -15,6 +15,7 @@ export {
   type ObjectWritten,
 } from './folder-object-store.ts';
 export { createFolderRunLogs, type FolderRunLogsDeps } from './folder-run-logs.ts';
+export { createObjectRunLogs, type ObjectRunLogsDeps } from './object-run-logs.ts';
 export { createPresigner, type PresignGrant, type Presigner, type SignedRequest } from './presign.ts';
 export { stripLogTimes } from './folder-log-lines.ts';
 export type { ObjectIndex, ObjectRecord, ObjectStateRef } from './folder-index.ts';
