@@ -13,6 +13,7 @@ export interface Known {
   readonly name: string;
   readonly uid: string;
   readonly version: number;
+  readonly secrets: string;
   readonly floors: readonly FirstFloor[];
   /** Of the record; parsed anew for each reader, who may do with it what they like. */
   readonly bytes: Uint8Array;
@@ -217,10 +218,10 @@ function apply(state: State, { key, revision, value }: FeedEntry, log: Logger): 
     );
     return;
   }
-  const { name, uid, version, floors } = record;
+  const { name, uid, version, secrets, floors } = record;
   // Made anew while nobody looked: nobody takes the new one for a version of the old one.
   if (before !== undefined && before.uid !== uid) forget(state, key);
-  const known = { revision, name, uid, version, floors, bytes: value };
+  const known = { revision, name, uid, version, secrets, floors, bytes: value };
   state.known.set(key, known);
   state.uids.set(uid, key);
   tell(state, { kind: 'put', stored: storedOf(record) });

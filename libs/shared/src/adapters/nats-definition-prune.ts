@@ -1,9 +1,8 @@
-import { subjectToken } from '../contracts/index.ts';
 import type { DefinitionStore } from '../stores/index.ts';
 import { mapLimited } from './folder-limits.ts';
 import { floorKey } from './nats-definition-floors.ts';
 import type { Known } from './nats-definition-mirror.ts';
-import type { NatsDefinitions } from './nats-definition-reads.ts';
+import { type NatsDefinitions, secretsKey, versionKey } from './nats-definition-reads.ts';
 import { type FeedEntry, readAll } from './nats-kv-feed.ts';
 import type { NatsBucket } from './nats-kv.ts';
 
@@ -44,7 +43,12 @@ export function createPruner(parts: NatsDefinitions): DefinitionStore['pruneVers
     await erase(
       sealed,
       // The secrets of a version go with it, and before it: nothing is left that nobody finds again.
-      secrets.filter((it) => gone.has(versionOf(it.key)) || orphaned(it, stays.has(versionOf(it.key)))),
+      secrets.filter((it) => {
+        const version = versionOf(it.key);
+        // Of a version that is over it is not looked up which of several are its own; they all go with it.
+        const referred = current.versions.has(version) ? current.secrets.has(it.key) : stays.has(version);
+        return gone.has(version) || orphaned(it, referred);
+      }),
     );
     await erase(versions, over);
     await erase(
@@ -64,10 +68,18 @@ export function createPruner(parts: NatsDefinitions): DefinitionStore['pruneVers
   };
 }
 
-function inForce(known: Iterable<Known>): { readonly versions: Set<string>; readonly floors: Set<string> } {
+interface Referred {
+  readonly versions: ReadonlySet<string>;
+  readonly secrets: ReadonlySet<string>;
+  readonly floors: ReadonlySet<string>;
+}
+
+/** The keys that definitions in force refer to. */
+function inForce(known: Iterable<Known>): Referred {
   const all = [...known];
   return {
-    versions: new Set(all.map(({ uid, version }) => `${subjectToken(uid)}.${version}`)),
+    versions: new Set(all.map(({ uid, version }) => versionKey(uid, version))),
+    secrets: new Set(all.map((it) => secretsKey(it))),
     floors: new Set(all.flatMap(({ uid, floors }) => floors.map((floor) => floorKey(uid, floor)))),
   };
 }

@@ -81,6 +81,14 @@ export function versionKey(uid: string, version: number): string {
   return `${subjectToken(uid)}.${version}`;
 }
 
+/** A version as its secrets refer to it. */
+export type SecretsOf = Pick<DefinitionRecord, 'uid' | 'version' | 'secrets'>;
+
+/** Random at its end: two writers of one version do not overwrite each other's. */
+export function secretsKey({ uid, version, secrets }: SecretsOf): string {
+  return `${subjectToken(uid)}.${version}.${secrets}`;
+}
+
 export function nameKey(uid: string): string {
   return `${subjectToken(uid)}.name`;
 }

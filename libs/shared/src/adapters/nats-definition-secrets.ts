@@ -1,13 +1,10 @@
-import { subjectToken, type ServiceSecrets } from '../contracts/index.ts';
+import type { ServiceSecrets } from '../contracts/index.ts';
 import { AppError, isAppError } from '../errors/index.ts';
 import { secretsContext } from './definition-rules.ts';
-import { type DefinitionRecord, packText, unpackText } from './nats-definition-record.ts';
-import type { NatsDefinitions } from './nats-definition-reads.ts';
+import { packText, unpackText } from './nats-definition-record.ts';
+import { type NatsDefinitions, secretsKey, type SecretsOf } from './nats-definition-reads.ts';
 import { readAll } from './nats-kv-feed.ts';
 import { type SecretBox, sealedWith } from './secret-box.ts';
-
-/** A version as its secrets refer to it. */
-export type SecretsOf = Pick<DefinitionRecord, 'uid' | 'version' | 'secrets'>;
 
 export interface NatsSecrets {
   /** @returns the revision, for `discard` */
@@ -67,10 +64,6 @@ async function overtake(write: () => Promise<unknown>): Promise<boolean> {
     if (isAppError(error, 'precondition_failed')) return false;
     throw error;
   }
-}
-
-function secretsKey({ uid, version, secrets }: SecretsOf): string {
-  return `${subjectToken(uid)}.${version}.${secrets}`;
 }
 
 function boxOf({ box }: NatsDefinitions): SecretBox {

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ServiceDefinition } from '../contracts/index.ts';
 import type { DefinitionChange, DefinitionStore, Floor, NewDefinition } from '../stores/index.ts';
+import { definitionOf } from './definition-of.ts';
 import { eventually } from './eventually.ts';
 
 /** A store of its own for each test. */
@@ -9,52 +10,6 @@ export interface DefinitionStoreHarness {
   /** Ends the store and opens it again, with what it had stored. */
   restart(): Promise<DefinitionStore>;
   close(): Promise<void>;
-}
-
-/** A complete definition: every field that is always there, input from one folder. */
-export function definitionOf(name: string, changes: Partial<ServiceDefinition> = {}): ServiceDefinition {
-  const path = { storage_provider: 'minio.default', path: `${name}/in` };
-  return {
-    name,
-    cluster_id: '',
-    memory: '256Mi',
-    cpu: '0.2',
-    total_memory: '',
-    total_cpu: '',
-    ephemeral_storage_request: '',
-    enable_gpu: false,
-    enable_sgx: false,
-    image_prefetch: false,
-    synchronous: { min_scale: 0, max_scale: 0 },
-    log_level: 'INFO',
-    image: 'alpine',
-    alpine: false,
-    token: '',
-    file_stage_in: false,
-    input: [path],
-    output: [],
-    expose: {
-      min_scale: 1,
-      max_scale: 10,
-      cpu_threshold: 80,
-      rewrite_target: false,
-      default_command: false,
-      set_auth: false,
-      health_path: '/',
-    },
-    environment: { variables: {}, secrets: {} },
-    annotations: {},
-    vo: '',
-    labels: {},
-    owner: 'cluster_admin',
-    interlink_node_name: '',
-    visibility: 'private',
-    allowed_users: [],
-    isolation_level: 'SERVICE',
-    bucket_list: [],
-    mount: { storage_provider: '', path: '' },
-    ...changes,
-  };
 }
 
 const token = 'a'.repeat(64);

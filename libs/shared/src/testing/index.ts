@@ -3,6 +3,7 @@ export * from './fake-clock.ts';
 export type { BusHarness, MakeBus } from './bus-harness.ts';
 export * from './bus.suite.ts';
 export * from './bus-pending.suite.ts';
+export * from './definition-of.ts';
 export * from './definition-store.suite.ts';
 export * from './run-ledger-harness.ts';
 export * from './run-ledger.suite.ts';

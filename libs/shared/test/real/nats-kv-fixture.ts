@@ -9,6 +9,9 @@ import {
 import { type Nats, openNats } from '../../src/adapters/nats-connection.ts';
 import { Secret } from '../../src/config/index.ts';
 import { systemClock } from '../../src/lifecycle/index.ts';
+import type { ServiceDefinition } from '../../src/contracts/index.ts';
+import type { NewDefinition } from '../../src/stores/index.ts';
+import { definitionOf } from '../../src/testing/definition-of.ts';
 import { silentLogger } from '../../src/telemetry/index.ts';
 
 const log = silentLogger();
@@ -52,4 +55,13 @@ export async function openTestStore(
     random: randomBytes,
     ...(box === undefined ? {} : { box }),
   });
+}
+
+/** A definition and its secrets, which carry the same mark. */
+export function inputOf(name: string, mark = 'm', changes: Partial<ServiceDefinition> = {}): NewDefinition {
+  return {
+    definition: definitionOf(name, { annotations: { mark }, ...changes }),
+    secrets: { token: 'a'.repeat(64), environment: { MARK: mark } },
+    floors: [{ bucket: name, prefix: 'in/', at: 1000 }],
+  };
 }
