@@ -12,6 +12,8 @@ import { removeOutboxScript } from './redis-run-scripts.ts';
 export type Publish = (messages: readonly OutgoingMessage[]) => Promise<void>;
 
 export interface RedisRunOutbox extends Pick<RunLedger, 'readOutbox' | 'removeFromOutbox' | 'onOutbox'> {
+  /** Whether this process publishes what it stores. */
+  readonly publishes: boolean;
   /** Messages were stored: publishes them where that is this process's to do. Resolves when they are on the bus, or wait for a relay without one. */
   stored(entries: readonly StoredMessage[]): Promise<void>;
   /** As `stored`, for those that nobody waits for: a relay comes by where it fails. */
@@ -50,6 +52,7 @@ export function createRedisRunOutbox({ call, clock, log, publish }: OutboxDeps):
     for (const listener of listeners) listener();
   };
   return {
+    publishes: publish !== undefined,
     stored: async (entries) => {
       if (entries.length === 0) return;
       if (publisher === undefined) ring();
@@ -126,30 +129,30 @@ async function publishAll(publish: Publish, entries: readonly OutboxEntry[]): Pr
     if (!concernsSome(error)) throw error;
   }
   // A stream that is full concerns the messages of some names, one that breaks its contract only itself.
-  const failures = new Map<string, unknown>();
+  const failures = new Map<OutboxEntry, unknown>();
   for (const group of Map.groupBy(entries, ({ message }) => message.name).values()) {
     const failed = await publishGroup(publish, group);
-    for (const [seq, failure] of failed) failures.set(seq, failure);
+    for (const [entry, failure] of failed) failures.set(entry, failure);
   }
-  return entries.map(({ seq }) => failures.get(seq));
+  return entries.map((entry) => failures.get(entry));
 }
 
 async function publishGroup(
   publish: Publish,
   group: readonly OutboxEntry[],
-): Promise<ReadonlyMap<string, unknown>> {
-  const failures = new Map<string, unknown>();
+): Promise<ReadonlyMap<OutboxEntry, unknown>> {
+  const failures = new Map<OutboxEntry, unknown>();
   try {
     await publish(group.map(({ message }) => message));
     return failures;
   } catch (error) {
-    if (!isAppError(error) || error.retry !== 'never') return new Map(group.map(({ seq }) => [seq, error]));
+    if (!isAppError(error) || error.retry !== 'never') return new Map(group.map((entry) => [entry, error]));
   }
-  for (const { seq, message } of group) {
+  for (const entry of group) {
     try {
-      await publish([message]);
+      await publish([entry.message]);
     } catch (error) {
-      failures.set(seq, error);
+      failures.set(entry, error);
     }
   }
   return failures;
@@ -168,6 +171,9 @@ export interface SaidMessage {
 export function said(messages: readonly OutgoingMessage[]): readonly SaidMessage[] {
   return messages.map((message) => ({ message, text: JSON.stringify(message) }));
 }
+
+/** In place of a number, for messages that are published without being in the outbox. */
+export const unnumbered = Infinity;
 
 /** Entries of messages that a script numbered from `first`; none where it stored none. */
 export function entriesFrom(first: number, messages: readonly SaidMessage[]): readonly StoredMessage[] {

@@ -52,20 +52,24 @@ end
 `;
 
 /**
- * ARGV: messages that the outbox may hold, time, number of runs; of each run: id, service, uid, input, record, facts, number of messages, messages.
- * Numbers of runs follow the time, so that a restored run finds its place among the others.
- * → of each run: −1 where it was claimed before, else the number of its first message (0 without one); `full`
+ * ARGV: messages that the outbox may hold, time, whether to look at runs that are there, number of runs; of each run: id, service, uid, input, record, facts,
+ * number of messages, messages. Numbers of runs follow the time, so that a restored run finds its place among the others.
+ * → of each run: number of its first message (0 without one); −1 where it was claimed before, −2 where nothing happened to it since; `full`
  */
 export const claimScript: RedisScript = redisScript(`${gate}${storing}${posting}
-local at, n = ARGV[2], tonumber(ARGV[3])
+local at, look, n = ARGV[2], ARGV[3] == '1', tonumber(ARGV[4])
 if redis.call('XLEN', p .. 'outbox') + 2 * n > tonumber(ARGV[1]) then return 'full' end
 local seq = tonumber(redis.call('HGET', p .. 'meta', 'seq') or '0')
 local base = math.floor(tonumber(at)) * 100
-local reply, i = {}, 4
+local function untouched(id)
+  local number = redis.call('HGET', p .. 'ids', id)
+  return number and string.find(redis.call('HGET', p .. 'runs', number), '^1\\n0\\n') ~= nil
+end
+local reply, i = {}, 5
 for k = 1, n do
   local id, messages = ARGV[i], tonumber(ARGV[i + 6])
   if claimed(id) then
-    reply[k] = -1
+    reply[k] = look and untouched(id) and -2 or -1
   else
     seq = math.max(seq + 1, base)
     local number = string.format('%.0f', seq)
