@@ -114,6 +114,43 @@ test('reads a token again while the store is away, and ends when told to', async
   await directory.stop();
 });
 
+test('a token that cannot be read keeps nobody else waiting', async () => {
+  const clock = fakeClock();
+  const failures = new Map([
+    ['a', new AppError('unavailable', 'its key is not there')],
+    ['b', new AppError('unprocessable', 'damaged')],
+  ]);
+  const asked: string[] = [];
+  const directory = createDirectory({
+    clock,
+    log: silentLogger(),
+    definitions: {
+      secrets: async (uid) => {
+        asked.push(uid);
+        const failure = failures.get(uid);
+        if (failure !== undefined) throw failure;
+        return { token: token(uid), environment: {} };
+      },
+      watch: async (heard) => {
+        for (const uid of ['a', 'b', 'c'])
+          heard({ kind: 'put', stored: { ...stored(uid), name: `of-${uid}` } });
+        return { stop: async () => undefined };
+      },
+    },
+  });
+  const started = directory.start();
+  await vi.waitFor(() => expect(clock.sleepers()).toBe(1));
+  clock.advance(500);
+  await vi.waitFor(() => expect(directory.byToken(token('c'))?.name).toBe('of-c'));
+  failures.delete('a');
+  await vi.waitFor(() => expect(clock.sleepers()).toBe(1));
+  clock.advance(500);
+  await started;
+  expect(directory.byToken(token('a'))?.name).toBe('of-a');
+  expect(asked.filter((uid) => uid === 'b')).toHaveLength(1);
+  await directory.stop();
+});
+
 test('only the right pair and the right token prove somebody', async () => {
   const { directory } = setUp();
   await directory.start();

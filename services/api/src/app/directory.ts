@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { stoppedAnnotation } from '@sluice/shared/contracts';
+import { isAppError } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { DefinitionChange, DefinitionStore, StoredDefinition, Watch } from '@sluice/shared/stores';
 import type { Logger } from '@sluice/shared/telemetry';
@@ -146,6 +147,18 @@ function createLoader(
     pending.delete(stored.name);
     if (secrets !== undefined) loaded(stored, secrets.token);
   };
+  const failed = async (stored: StoredDefinition, error: unknown): Promise<void> => {
+    const again = !isAppError(error) || error.retry === 'later';
+    const fields = { err: error, service: stored.name };
+    if (pending.get(stored.name) === stored) {
+      pending.delete(stored.name);
+      // To the end of the line: one that fails for long must not keep the others waiting.
+      if (again) pending.set(stored.name, stored);
+    }
+    if (!again) return deps.log.error(fields, 'the token of a service cannot be read; apply it again');
+    deps.log.warn(fields, 'cannot read the token of a service, trying again');
+    await deps.clock.sleep(retryMs, stopping.signal).catch(() => undefined);
+  };
   const work = async (): Promise<void> => {
     for (;;) {
       const [next] = pending.values();
@@ -153,8 +166,7 @@ function createLoader(
       try {
         await loadOne(next);
       } catch (error) {
-        deps.log.warn({ err: error, service: next.name }, 'cannot read the token of a service, trying again');
-        await deps.clock.sleep(retryMs, stopping.signal).catch(() => undefined);
+        await failed(next, error);
       }
     }
   };
