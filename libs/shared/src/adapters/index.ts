@@ -54,3 +54,5 @@ export {
 export { openRedis, type RedisConnection, type RedisConnectionOptions } from './redis-connection.ts';
 export { createRedisLeases, type RedisLeasesOptions } from './redis-leases.ts';
 export { createRedisRunLedger, type RedisRunLedgerOptions } from './redis-run-ledger.ts';
+export { createNatsBus, type NatsBusOptions } from './nats-bus.ts';
+export type { NatsBusLimits } from './nats-streams.ts';

@@ -1,3 +1,4 @@
+import { longestDelayMs } from '../bus/delivery-rules.ts';
 import { catalogue, type MessageName } from '../contracts/index.ts';
 import type { Database } from './sqlite-database.ts';
 import type { Stage, Transaction } from './sqlite-transaction.ts';
@@ -150,9 +151,6 @@ function loadChannels(options: ChannelOptions): readonly Channel[] {
 function isMessageName(name: string): name is MessageName {
   return Object.hasOwn(catalogue, name);
 }
-
-/** Longest time that a message may be put off. */
-export const longestDelayMs = 86_400_000;
 
 /** What a process that is gone had in hand is ready again; attempts stay counted. */
 function freeMessages({ db, namespace, time }: ChannelOptions): void {

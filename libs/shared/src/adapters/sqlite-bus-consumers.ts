@@ -1,10 +1,10 @@
+import { type Terms, termsOf } from '../bus/delivery-rules.ts';
 import type { ConsumerSpec, IncomingMessage, MessageHandler, Subscription, WorkQueue } from '../bus/index.ts';
 import { catalogue, type MessageName } from '../contracts/index.ts';
 import { AppError } from '../errors/index.ts';
 import type { Clock } from '../lifecycle/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 import type { Channel, Channels } from './sqlite-bus-channels.ts';
-import type { Terms } from './sqlite-bus-delivery.ts';
 import { drain, type Member, type Pool, pump } from './sqlite-bus-handlers.ts';
 import type { Leases } from './sqlite-bus-leases.ts';
 
@@ -39,9 +39,6 @@ interface Consumer extends Pool {
   queues: number;
   announcing: boolean;
 }
-
-const defaultMaxAttempts = 8;
-const defaultLeaseMs = 30_000;
 
 export function createConsumers(options: ConsumersOptions): Consumers {
   const registry = createRegistry(options);
@@ -125,24 +122,6 @@ function createRegistry(options: ConsumersOptions): Registry {
     isRead: (channel) => readers.has(channel),
     all: () => [...consumers.values()],
   };
-}
-
-function termsOf(spec: ConsumerSpec): Terms {
-  const { durable, maxInFlight, maxAttempts = defaultMaxAttempts, leaseMs = defaultLeaseMs } = spec;
-  const unknown = spec.names.find((name) => !Object.hasOwn(catalogue, name));
-  if (unknown !== undefined)
-    throw new AppError('invalid_input', `There is no message named ${unknown}.`, { field: 'names' });
-  const fault = [
-    { field: 'durable', wrong: durable === '' },
-    { field: 'names', wrong: spec.names.length === 0 },
-    { field: 'maxInFlight', wrong: !Number.isInteger(maxInFlight) || maxInFlight < 1 },
-    { field: 'maxAttempts', wrong: !Number.isInteger(maxAttempts) || maxAttempts < 1 },
-    { field: 'leaseMs', wrong: !(leaseMs > 0) },
-  ].find(({ wrong }) => wrong);
-  if (fault === undefined) return { durable, maxInFlight, maxAttempts, leaseMs };
-  throw new AppError('invalid_input', `The reader "${durable}" needs a valid ${fault.field}.`, {
-    field: fault.field,
-  });
 }
 
 function newConsumer(

@@ -1,19 +1,12 @@
+import { backoffMs, longestBackoffMs, longestDelayMs, type Terms } from '../bus/delivery-rules.ts';
 import type { Delivery } from '../bus/index.ts';
 import type { MessageCodec } from '../bus/message-codec.ts';
 import type { Logger } from '../telemetry/index.ts';
-import { type Channel, longestDelayMs } from './sqlite-bus-channels.ts';
+import type { Channel } from './sqlite-bus-channels.ts';
 import type { Graveyard } from './sqlite-bus-dead-letters.ts';
 import { type MessageRow, type Messages, noKey } from './sqlite-bus-messages.ts';
 import type { Database } from './sqlite-database.ts';
 import type { Transaction } from './sqlite-transaction.ts';
-
-/** What a durable reader asked for; see `ConsumerSpec`. */
-export interface Terms {
-  readonly durable: string;
-  readonly maxInFlight: number;
-  readonly maxAttempts: number;
-  readonly leaseMs: number;
-}
 
 /** Who hands out deliveries: a durable reader of any number of channels. */
 export interface Holder {
@@ -48,15 +41,6 @@ export interface DeliveryOptions {
   readonly random: () => number;
   /** Something falls due at this bus time. */
   readonly dueAt: (time: number) => void;
-}
-
-const firstBackoffMs = 500;
-const longestBackoffMs = 60_000;
-
-/** Milliseconds before the next delivery: doubled each time, half of it by chance, so that failures don't come back in step. */
-export function backoffMs(attempt: number, random: number): number {
-  const full = Math.min(firstBackoffMs * 2 ** Math.min(attempt - 1, 20), longestBackoffMs);
-  return full * (0.5 + random / 2);
 }
 
 /** What settling a delivery needs. */

@@ -1,9 +1,9 @@
+import { handleDelivery, type Terms } from '../bus/delivery-rules.ts';
 import type { Delivery, MessageHandler } from '../bus/index.ts';
-import { isAppError, messageOf } from '../errors/index.ts';
 import type { Clock } from '../lifecycle/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 import type { Channel } from './sqlite-bus-channels.ts';
-import type { Holder, Terms } from './sqlite-bus-delivery.ts';
+import type { Holder } from './sqlite-bus-delivery.ts';
 import type { Leases, Want } from './sqlite-bus-leases.ts';
 
 /** One subscription of a durable reader, with what it is working on. */
@@ -99,50 +99,10 @@ function leastBusy(members: readonly Member[]): Member | undefined {
 }
 
 function handOut(member: Member, delivery: Delivery, consumer: string, options: HandlersOptions): void {
-  const run = handle(member.handler, delivery, consumer, options.log).finally(() =>
+  const run = handleDelivery(member.handler, delivery, consumer, options.log).finally(() =>
     member.running.delete(run),
   );
   member.running.set(run, delivery);
-}
-
-/** Settles a delivery by how its handler ends. Never rejects. */
-async function handle(
-  handler: MessageHandler,
-  delivery: Delivery,
-  consumer: string,
-  log: Logger,
-): Promise<void> {
-  const failure = await attempt(async () => handler(delivery));
-  const settled = await attempt(async () => {
-    if (failure === undefined) return delivery.ack();
-    const { error } = failure;
-    const fields = {
-      err: error,
-      consumer,
-      message_id: delivery.message.id,
-      message_name: delivery.message.name,
-      attempt: delivery.attempt,
-    };
-    if (isAppError(error)) log.warn(fields, 'message not handled');
-    else log.error(fields, 'message handler failed');
-    return isAppError(error) && error.retry === 'never'
-      ? delivery.deadLetter(messageOf(error))
-      : delivery.retry(messageOf(error));
-  });
-  if (settled === undefined) return;
-  log.warn(
-    { err: settled.error, consumer, message_id: delivery.message.id },
-    'delivery not settled, it comes again',
-  );
-}
-
-async function attempt(work: () => Promise<void>): Promise<{ readonly error: unknown } | undefined> {
-  try {
-    await work();
-    return undefined;
-  } catch (error) {
-    return { error };
-  }
 }
 
 /** Ends one subscription: waits for its handlers, then gives back what they still hold. */

@@ -29,6 +29,8 @@ export interface MessageCodec {
    * @throws AppError `unprocessable` with a sentence for the dead letter
    */
   decode(name: MessageName, json: string): unknown;
+  /** The payload of a hint, held to the same rules. */
+  decodeHint(name: HintName, json: string): unknown;
 }
 
 /** A schema's check, compiled when it is first needed. */
@@ -41,6 +43,7 @@ export function createMessageCodec(): MessageCodec {
   const strict = lazily((name: MessageName) => Compile(closed(catalogue[name].schema)));
   const open = lazily((name: MessageName) => Compile(catalogue[name].schema));
   const strictHint = lazily((name: HintName) => Compile(closed(hints[name].schema)));
+  const openHint = lazily((name: HintName) => Compile(hints[name].schema));
   return {
     encode: (message) => {
       checkEnvelope(message);
@@ -55,17 +58,19 @@ export function createMessageCodec(): MessageCodec {
       checkPayload(strictHint(hint.name), hint);
       return toJson(hint);
     },
-    decode: (name, json) => {
-      const payload = fromJson(json);
-      const check = open(name);
-      if (check.Check(payload)) return payload;
-      const { path, problem } = firstFault(check, payload);
-      throw new AppError(
-        'unprocessable',
-        `The stored payload breaks the contract of ${name}: ${path} ${problem}.`,
-      );
-    },
+    decode: (name, json) => decodeChecked(open(name), name, json),
+    decodeHint: (name, json) => decodeChecked(openHint(name), name, json),
   };
+}
+
+function decodeChecked(check: Check, name: string, json: string): unknown {
+  const payload = fromJson(json);
+  if (check.Check(payload)) return payload;
+  const { path, problem } = firstFault(check, payload);
+  throw new AppError(
+    'unprocessable',
+    `The stored payload breaks the contract of ${name}: ${path} ${problem}.`,
+  );
 }
 
 /** A message of either kind, as far as its payload and its address go. */

@@ -5,6 +5,8 @@ export interface BusHarness {
   readonly bus: Bus;
   /** Ends the bus as a crash would, as far as that can be done in one process, and opens it again. */
   restart(): Promise<Bus>;
+  /** Cuts the connection, which comes back by itself; absent where there is none that could be lost. */
+  readonly cut?: () => Promise<void>;
   close(): Promise<void>;
 }
 

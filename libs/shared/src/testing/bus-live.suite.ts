@@ -77,6 +77,23 @@ export function describeBusLive(name: string, make: MakeBus): void {
       expect(heard).toEqual([{ id: 'e', name: 'runs.queued', key: 's', payload }]);
     });
 
+    it('says when something may have been missed, and goes on', async () => {
+      const gaps: string[] = [];
+      let heard = 0;
+      const count = (): void => {
+        heard += 1;
+      };
+      await bus.listen(['runners.demand'], count, () => gaps.push('a'));
+      const stopped = await bus.listen(['runners.demand'], count, () => gaps.push('b'));
+      await stopped.stop();
+      await harness.cut?.();
+      // Where nothing can be missed nobody is told so.
+      if (harness.cut !== undefined) await eventually('it is said', () => gaps.length > 0);
+      bus.hint(demand('s'));
+      await eventually('what comes next is heard', () => heard === 1);
+      expect(gaps).toEqual(harness.cut === undefined ? [] : ['a']);
+    });
+
     it('goes on after a listener that throws', async () => {
       let heard = 0;
       await bus.listen(['runners.demand'], () => {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { backoffMs } from './sqlite-bus-delivery.ts';
+import { backoffMs } from './delivery-rules.ts';
 
 it.each([
   [1, 250, 500],
