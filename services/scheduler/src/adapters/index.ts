@@ -8,3 +8,6 @@ export { createKubeConnection } from './kube-connection.ts';
 export type { KubeConnection, KubeConnectionOptions } from './kube-connection.ts';
 export { createKubeInformer } from './kube-informer.ts';
 export type { KubeInformer, KubeInformerOptions } from './kube-informer.ts';
+export { createKubeExecutor } from './kube-executor.ts';
+export type { KubeExecutorDeps, KubeTiming } from './kube-executor.ts';
+export type { AttemptStanding } from './kube-judge.ts';

@@ -69,6 +69,8 @@ export interface KubeConnection {
     query: { readonly labels: string; readonly from: string },
     signal: AbortSignal,
   ): AsyncIterable<KubeWatchEvent>;
+  /** Why the pod of a Job could not be made (a quota, an admission rule), as the Job's events say; undefined where they say nothing. */
+  refusals(job: string): Promise<string | undefined>;
   /** Whether the API server answers. */
   check(): Promise<void>;
   close(): Promise<void>;
@@ -135,6 +137,12 @@ export async function createKubeConnection(given: KubeConnectionOptions): Promis
         timeoutSeconds: `${watchSeconds}`,
       });
       return watch(wire, `${pathOf(resource)}?${query.toString()}`, signal);
+    },
+    refusals: async (job) => {
+      const fieldSelector = `involvedObject.kind=Job,involvedObject.name=${job},reason=FailedCreate`;
+      const query = new URLSearchParams({ fieldSelector, limit: '20' }).toString();
+      const path = `${wire.base}/api/v1/namespaces/${encodeURIComponent(namespace)}/events?${query}`;
+      return lastMessage(listOf((await call(wire, { method: 'GET', path })).body).items);
     },
     check: async () => {
       await call(wire, { method: 'GET', path: `${wire.base}/readyz`, once: true, text: true });
@@ -245,6 +253,11 @@ function listOf(body: unknown): KubeList {
     resourceVersion: metadata.resourceVersion,
     next: metadata.continue === undefined || metadata.continue === '' ? undefined : metadata.continue,
   };
+}
+
+function lastMessage(events: readonly unknown[]): string | undefined {
+  const { message } = (events.at(-1) ?? {}) as { message?: string };
+  return message?.replace(/^Error creating: /, '').slice(0, 500);
 }
 
 async function* watch(wire: Wire, path: string, signal: AbortSignal): AsyncGenerator<KubeWatchEvent> {
