@@ -31,15 +31,15 @@ const meanings: Readonly<Record<string, Meaning>> = {
 };
 
 // Since Redis 7 the word comes first in the error of a script too; before that it came after "@user_script:1: -".
-const word = /(?:^|: -?)([A-Z]{3,})(?: |$)/;
+const words = /(?:^|: -?)([A-Z]{3,})(?= |$)/g;
 
 /** Before Redis 6 a wrong password had no word of its own. */
 const oldWrongPassword = /invalid password|invalid username-password/i;
 
 /** The word of Redis' own error, where it is one that concerns the whole server. */
 function meaningOf(message: string): Meaning | undefined {
-  const found = word.exec(message)?.[1];
-  if (found !== undefined && Object.hasOwn(meanings, found)) return meanings[found];
+  for (const [, word = ''] of message.matchAll(words))
+    if (Object.hasOwn(meanings, word)) return meanings[word];
   return oldWrongPassword.test(message) ? meanings['WRONGPASS'] : undefined;
 }
 
