@@ -18,7 +18,7 @@ export interface Requirements {
 
 /** Room for one attempt, held until it is used by `start` or given back. */
 export interface Reservation {
-  /** Gives the room back; harmless after `start` took it over. */
+  /** Gives the room back, once; from a resolved `start` on that is the executor's to do. */
   release(): void;
 }
 

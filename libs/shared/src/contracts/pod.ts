@@ -47,6 +47,8 @@ export const AttemptGrant = Type.Object({
   plan: AttemptPlan,
   storage: StorageGrant,
   limits: PodLimits,
+  /** The run as it is now: the supervisor keeps it beside the outcome (`OutcomeRecord.run`). */
+  run: Type.Optional(Run),
 });
 export type AttemptGrant = Static<typeof AttemptGrant>;
 
@@ -79,7 +81,7 @@ export type RunnerGrant = Static<typeof RunnerGrant>;
  */
 export const OutcomeRecord = Type.Object({
   outcome: AttemptOutcome,
-  /** The run as the plan knew it. */
+  /** The run as the grant had it. */
   run: Type.Optional(Run),
   /** Epoch milliseconds. */
   ended_at: Type.Number(),

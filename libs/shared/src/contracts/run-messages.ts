@@ -29,6 +29,12 @@ export function runStartMessage(
   };
 }
 
+/** The same with the run itself, for ledgers that may lose it. Its time line stays behind: it only grows. */
+export function carryingStartMessage(run: Run, notBefore?: number): RunMessage<RunStart> {
+  const message = runStartMessage(run, notBefore);
+  return { ...message, payload: { ...message.payload, run: { ...run, timeline: [] } } };
+}
+
 /** The event that a run reached its present state. */
 export function runChangedMessage(run: Run, at: number): RunMessage<RunChanged> {
   return {

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { AttemptOutcome, AttemptPlan, AttemptRef, AttemptReport } from '@sluice/shared/contracts';
+import type { AttemptOutcome, AttemptPlan, AttemptRef, AttemptReport, Run } from '@sluice/shared/contracts';
 import { AppError, messageOf } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { RunLogs } from '@sluice/shared/stores';
@@ -25,6 +25,7 @@ export interface LocalExecutorDeps {
 
 interface Attempt {
   readonly ref: AttemptRef;
+  readonly run: Run | undefined;
   readonly abort: AbortController;
   readonly done: Promise<void>;
   cancelReason: string | undefined;
@@ -65,11 +66,11 @@ export function createLocalExecutor(deps: LocalExecutorDeps): LocalExecutor {
       memoryBytes: deps.capacity.memoryBytes - state.free.memoryBytes,
     }),
     reserve: (wanted) => Promise.resolve(reserve(state, clampTo(deps.capacity, wanted))),
-    start: (plan, reservation) => {
+    start: (plan, reservation, run) => {
       const key = keyOf(plan);
       if (state.stopping) return Promise.reject(new AppError('unavailable', 'The executor is stopping.'));
       if (state.running.has(key)) reservation.release();
-      else begin(deps, state, plan, reservation);
+      else begin(deps, state, { plan, reservation, run });
       return Promise.resolve();
     },
     cancel: (ref, reason) => {
@@ -81,6 +82,9 @@ export function createLocalExecutor(deps: LocalExecutorDeps): LocalExecutor {
       return Promise.resolve();
     },
     attempts: () => Promise.resolve([...state.running.values()].map((attempt) => attempt.ref)),
+    carriedRuns: async function* carried() {
+      for (const { run } of state.running.values()) if (run !== undefined) yield run;
+    },
     onReport: (listener) => {
       state.report = listener;
     },
@@ -116,11 +120,15 @@ function reserve(state: State, wanted: Requirements): Reservation | undefined {
   };
 }
 
-function begin(deps: LocalExecutorDeps, state: State, plan: AttemptPlan, reservation: Reservation): void {
+function begin(
+  deps: LocalExecutorDeps,
+  state: State,
+  { plan, reservation, run }: { plan: AttemptPlan; reservation: Reservation; run: Run | undefined },
+): void {
   const ref = { run_id: plan.run_id, attempt: plan.attempt };
   const abort = new AbortController();
   const { promise: done, resolve } = Promise.withResolvers<void>();
-  const attempt: Attempt = { ref, abort, done, cancelReason: undefined };
+  const attempt: Attempt = { ref, run, abort, done, cancelReason: undefined };
   state.running.set(keyOf(ref), attempt);
   const work = async (): Promise<void> => {
     const outcome = await performSafely(deps, state, plan, attempt);

@@ -1,20 +1,24 @@
 import type { Backlog, Delivery, WorkQueue } from '@sluice/shared/bus';
-import type { Run } from '@sluice/shared/contracts';
 import type { Clock } from '@sluice/shared/lifecycle';
+import type { RunLedger } from '@sluice/shared/stores';
 import type { Logger } from '@sluice/shared/telemetry';
-import { createRotation, type Candidate } from '../domain/allocate.ts';
-import { requirementsOf } from '../domain/requirements.ts';
-import type { Executor, Reservation } from '../ports.ts';
+import { createRotation, type Rotation } from '../domain/allocate.ts';
+import { isWithin, requirementsOf } from '../domain/requirements.ts';
+import type { Executor, Requirements, Reservation } from '../ports.ts';
 import type { DefinitionCache } from './definitions.ts';
+import { createLimits, type Limits } from './limits.ts';
 import type { StartRun } from './start-run.ts';
+import { createWakeUp, type WakeUp } from './wake-up.ts';
 
 export interface DispatchDeps {
   readonly queue: WorkQueue;
+  readonly ledger: Pick<RunLedger, 'counts'>;
   readonly executor: Executor;
   readonly cache: DefinitionCache;
   readonly startRun: StartRun;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Runs at the same time over all services, of all replicas together. */
   readonly slots: number;
   /** A run found no room. */
   readonly onNoRoom?: () => void;
@@ -29,125 +33,126 @@ export interface Dispatcher {
   start(): void;
   /** Takes nothing more; resolves when no start is half done. */
   stop(): Promise<void>;
-  /** An attempt of a service ended: its place is free. */
-  finished(run: Pick<Run, 'service'>): void;
-  /** Occupies places of attempts that were there before this dispatcher. */
-  adopt(run: Pick<Run, 'service'>): void;
+  /** An attempt of a service ended, here or at another replica: there may be room. */
+  ended(service: string): void;
   wake(): void;
-  active(): number;
 }
 
 /** Milliseconds that a service which needs more room than is free lets others go first, before places are kept for it. */
 const patienceMs = 2000;
+/** Milliseconds before the next look where another replica was faster: it is at work there. */
+const missedMs = 10;
+
+interface State {
+  last: string | undefined;
+  /** Services that found no room for their size, since when (monotonic). */
+  readonly waitingSince: Map<string, number>;
+  readonly limits: Limits;
+  readonly launch: (delivery: Delivery, key: string, reservation: Reservation) => void;
+}
 
 export function createDispatcher(deps: DispatchDeps): Dispatcher {
-  const state: State = { activeByService: new Map(), active: 0, last: undefined, waitingSince: new Map() };
-  const starting = new Set<Promise<void>>();
+  const { ledger, clock, slots, idleMs: retryMs = 1000 } = deps;
+  const starts = new Set<Promise<void>>();
   const stopping = new AbortController();
   const wakeUp = createWakeUp();
+  const limits = createLimits({ ledger, clock, slots, retryMs });
+  const state: State = {
+    last: undefined,
+    waitingSince: new Map(),
+    limits,
+    launch: (delivery, key, reservation) => {
+      const start = launch(deps, limits, { delivery, key, reservation });
+      starts.add(start);
+      void start.finally(() => {
+        starts.delete(start);
+        wakeUp.wake();
+      });
+    },
+  };
   let loop: Promise<void> = Promise.resolve();
   let unsubscribe: () => void = () => undefined;
-
-  const launch = (delivery: Delivery, key: string, reservation: Reservation): void => {
-    occupy(state, key);
-    const work = deps.startRun(delivery, reservation).then(
-      (run) => {
-        if (run === undefined) vacate(state, key);
-      },
-      (error: unknown) => {
-        vacate(state, key);
-        deps.log.error({ err: error }, 'start failed; the message comes again');
-      },
-    );
-    starting.add(work);
-    void work.finally(() => {
-      starting.delete(work);
-      wakeUp.wake();
-    });
-  };
-
   return {
     start: () => {
       unsubscribe = deps.queue.onArrival(wakeUp.wake);
       deps.executor.onRoom(wakeUp.wake);
-      loop = runLoop(deps, state, launch, wakeUp, stopping.signal);
+      loop = runLoop(deps, state, wakeUp, stopping.signal);
     },
     stop: async () => {
       unsubscribe();
       stopping.abort();
       wakeUp.wake();
       await loop;
-      await Promise.allSettled(starting);
+      await Promise.allSettled(starts);
     },
-    finished: (run) => {
-      vacate(state, run.service);
+    ended: (service) => {
+      limits.ended(service);
       wakeUp.wake();
     },
-    adopt: (run) => {
-      occupy(state, run.service);
-    },
     wake: wakeUp.wake,
-    active: () => state.active,
   };
 }
 
-interface State {
-  readonly activeByService: Map<string, number>;
-  active: number;
-  last: string | undefined;
-  /** Services that found no room for their size, since when (monotonic). */
-  readonly waitingSince: Map<string, number>;
-}
-
-function occupy(state: State, service: string): void {
-  state.active += 1;
-  state.activeByService.set(service, (state.activeByService.get(service) ?? 0) + 1);
-}
-
-function vacate(state: State, service: string): void {
-  const left = (state.activeByService.get(service) ?? 0) - 1;
-  if (left < 0) return;
-  state.active -= 1;
-  if (left === 0) state.activeByService.delete(service);
-  else state.activeByService.set(service, left);
+/** Never rejects. */
+async function launch(
+  deps: DispatchDeps,
+  limits: Limits,
+  start: { readonly delivery: Delivery; readonly key: string; readonly reservation: Reservation },
+): Promise<void> {
+  const since = limits.moment();
+  const taken = limits.starting(start.key);
+  try {
+    const end = await deps.startRun(start.delivery, start.reservation, taken);
+    if (end === 'refused') limits.block(start.key, since);
+  } catch (error) {
+    deps.log.error({ err: error }, 'start failed; the message comes again');
+  } finally {
+    taken();
+  }
 }
 
 async function runLoop(
   deps: DispatchDeps,
   state: State,
-  launch: (delivery: Delivery, key: string, reservation: Reservation) => void,
   wakeUp: WakeUp,
   stopping: AbortSignal,
 ): Promise<void> {
+  let failing = false;
   while (!stopping.aborted) {
     wakeUp.clear();
-    let started = 0;
     try {
-      started = await dispatchRound(deps, state, launch);
+      const { started, missed } = await dispatchRound(deps, state);
+      failing = false;
+      if (started > 0 || stopping.aborted) continue;
+      if (missed) await deps.clock.sleep(missedMs, stopping).catch(() => undefined);
+      else await wakeUp.wait(deps.clock, deps.idleMs ?? 1000);
     } catch (error) {
-      deps.log.warn({ err: error }, 'work queue not readable, trying again');
+      // Once: a ledger or a bus may be away for hours.
+      if (!failing) deps.log.warn({ err: error }, 'work queue or ledger not readable, trying again');
+      failing = true;
+      // Not woken by hints: they do not bring a server back.
+      await deps.clock.sleep(deps.idleMs ?? 1000, stopping).catch(() => undefined);
     }
-    if (started === 0 && !stopping.aborted) await wakeUp.wait(deps.clock, deps.idleMs ?? 1000);
   }
 }
 
-/** One round: reserve places in turn, fetch as many messages, start them. Returns how many were started. */
+/** One round: reserve places in turn, fetch as many messages, start them. */
 async function dispatchRound(
   deps: DispatchDeps,
   state: State,
-  launch: (delivery: Delivery, key: string, reservation: Reservation) => void,
-): Promise<number> {
-  if (state.active >= deps.slots) return 0;
-  const backlog = await deps.queue.backlog();
-  if (backlog.length === 0) {
-    state.waitingSince.clear();
-    return 0;
+): Promise<{ readonly started: number; readonly missed: boolean }> {
+  const [free, backlog] = await Promise.all([state.limits.free(), deps.queue.backlog()]);
+  if (backlog.length === 0) state.waitingSince.clear();
+  if (free === undefined || backlog.length === 0 || deps.isRoomKept?.() === true) {
+    return { started: 0, missed: false };
   }
-  const grants = await reserve(deps, state, backlog);
+  const grants = await reserve(deps, state, backlog, free);
   let started = 0;
+  let missed = false;
   await Promise.all(
     [...grants].map(async ([key, reservations]) => {
       const deliveries = await fetchOrRelease(deps.queue, key, reservations);
+      missed ||= deliveries.length < reservations.length;
       for (const delivery of deliveries) {
         const reservation = reservations.shift();
         if (reservation === undefined) {
@@ -155,12 +160,12 @@ async function dispatchRound(
           continue;
         }
         started += 1;
-        launch(delivery, key, reservation);
+        state.launch(delivery, key, reservation);
       }
       for (const unused of reservations) unused.release();
     }),
   );
-  return started;
+  return { started, missed };
 }
 
 async function fetchOrRelease(
@@ -180,33 +185,64 @@ async function reserve(
   deps: DispatchDeps,
   state: State,
   backlog: readonly Backlog[],
+  free: number,
 ): Promise<Map<string, Reservation[]>> {
   const grants = new Map<string, Reservation[]>();
-  if (deps.isRoomKept?.() === true) return grants;
-  const rotation = createRotation(
-    backlog.map((one) => candidateOf(deps, state, one)),
-    state.last,
-  );
-  for (let free = deps.slots - state.active; free > 0; free -= 1) {
-    const key = rotation.next();
-    if (key === undefined) break;
-    const stored = deps.cache.known(key);
-    const wanted = requirementsOf(stored?.definition ?? { cpu: '', memory: '' });
-    const reservation = await deps.executor.reserve(wanted);
-    if (reservation === undefined) {
-      rotation.skip(key);
-      deps.onNoRoom?.();
-      // A big service would starve behind small ones for ever: after a while nobody else is served until it fits.
-      if (hasWaitedLong(deps, state, key)) break;
-      continue;
+  const open = backlog.filter(({ key }) => !state.limits.isBlocked(key));
+  const turns = withLimits(deps, state.limits, createRotation(open, state.last));
+  const refused: Requirements[] = [];
+  try {
+    for (let left = free; left > 0;) {
+      const key = await turns.next();
+      if (key === undefined) break;
+      const wanted = requirementsOf(deps.cache.known(key)?.definition ?? { cpu: '', memory: '' });
+      // Room that frees in the middle of a round is for whoever was refused it first, in the next round.
+      if (refused.some((one) => isWithin(one, wanted))) {
+        turns.skip(key);
+        continue;
+      }
+      const reservation = await deps.executor.reserve(wanted);
+      if (reservation === undefined) {
+        refused.push(wanted);
+        turns.skip(key);
+        deps.onNoRoom?.();
+        // A big service would starve behind small ones for ever: after a while nobody else is served until it fits.
+        if (hasWaitedLong(deps, state, key)) break;
+        continue;
+      }
+      left -= 1;
+      state.waitingSince.delete(key);
+      state.last = key;
+      const list = grants.get(key);
+      if (list === undefined) grants.set(key, [reservation]);
+      else list.push(reservation);
     }
-    state.waitingSince.delete(key);
-    state.last = key;
-    const list = grants.get(key);
-    if (list === undefined) grants.set(key, [reservation]);
-    else list.push(reservation);
+  } catch (error) {
+    for (const reservation of [...grants.values()].flat()) reservation.release();
+    throw error;
   }
   return grants;
+}
+
+/** The rotation, each service held to its own limit; that is read only of services whose turn comes. */
+function withLimits(
+  deps: DispatchDeps,
+  limits: Limits,
+  rotation: Rotation,
+): { next(): Promise<string | undefined>; skip(key: string): void } {
+  const left = new Map<string, number>();
+  return {
+    next: async () => {
+      for (let key = rotation.next(); key !== undefined; key = rotation.next()) {
+        const allowed = left.get(key) ?? (await limits.allowance(key, deps.cache.known(key)));
+        left.set(key, allowed - 1);
+        if (allowed > 0) return key;
+        rotation.skip(key);
+      }
+      return undefined;
+    },
+    skip: rotation.skip,
+  };
 }
 
 function hasWaitedLong(deps: DispatchDeps, state: State, key: string): boolean {
@@ -217,45 +253,4 @@ function hasWaitedLong(deps: DispatchDeps, state: State, key: string): boolean {
     return false;
   }
   return now - since > patienceMs;
-}
-
-function candidateOf(deps: DispatchDeps, state: State, backlog: Backlog): Candidate {
-  const limit = deps.cache.known(backlog.key)?.definition.sluice?.max_concurrency ?? 0;
-  const active = state.activeByService.get(backlog.key) ?? 0;
-  return {
-    key: backlog.key,
-    waiting: backlog.waiting,
-    allowance: limit === 0 ? Infinity : Math.max(0, limit - active),
-  };
-}
-
-interface WakeUp {
-  wake: () => void;
-  clear(): void;
-  wait(clock: Clock, ms: number): Promise<void>;
-}
-
-/** Remembers a wake-up that came while nobody waited, so that none is lost. */
-function createWakeUp(): WakeUp {
-  let woken = false;
-  let resolve: (() => void) | undefined;
-  return {
-    wake: () => {
-      woken = true;
-      resolve?.();
-    },
-    clear: () => {
-      woken = false;
-    },
-    wait: async (clock, ms) => {
-      if (woken) return;
-      const { promise, resolve: done } = Promise.withResolvers<void>();
-      resolve = done;
-      const timer = new AbortController();
-      const timeout = clock.sleep(ms, timer.signal).catch(() => undefined);
-      await Promise.race([promise, timeout]);
-      timer.abort();
-      resolve = undefined;
-    },
-  };
 }

@@ -1,5 +1,6 @@
 import {
   activeStates,
+  isFinal,
   runStartMessage,
   type AttemptOutcome,
   type AttemptRef,
@@ -8,6 +9,7 @@ import {
   type SluiceOptions,
 } from '@sluice/shared/contracts';
 import { isAppError } from '@sluice/shared/errors';
+import type { OutgoingMessage } from '@sluice/shared/bus';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { RunLedger, Transition } from '@sluice/shared/stores';
 import { attemptSpan, traceIdOf, type Logger, type Tracer } from '@sluice/shared/telemetry';
@@ -20,14 +22,27 @@ export interface SettleDeps {
   readonly tracer: Tracer;
   /** Options of the definition's version that the run was started with. */
   readonly optionsOf: (run: Run) => Promise<SluiceOptions>;
+  /** The command that starts the run's next attempt. @default runStartMessage */
+  readonly startMessage?: StartMessage;
   /** @param before the run while the attempt was under way */
   readonly onFinished: (run: Run, before: Run) => void;
 }
 
+type StartMessage = (run: Run, notBefore?: number) => OutgoingMessage;
+
 /** Brings an executor's reports into the ledger; each is applied once, in order, whatever is repeated. */
 export interface Settler {
   report(report: AttemptReport): Promise<void>;
-  /** Ends an attempt with an outcome that no executor reported. */
+  /**
+   * The same as `report`, tried once: for reports of somebody who will say it again.
+   * @returns whether the ledger still wants the attempt, or has just ended it
+   * @throws AppError `unavailable`
+   */
+  reportOnce(report: AttemptReport): Promise<boolean>;
+  /**
+   * Ends an attempt with an outcome that no executor reported; tried once.
+   * @throws AppError `unavailable`
+   */
   finish(ref: AttemptRef, outcome: AttemptOutcome): Promise<void>;
   /** Resolves when nothing is being written. */
   idle(): Promise<void>;
@@ -35,9 +50,9 @@ export interface Settler {
 
 export function createSettler(deps: SettleDeps): Settler {
   // `finished` must not overtake `running` of the same attempt, so that reports of one attempt form a chain.
-  const chains = new Map<string, Promise<void>>();
+  const chains = new Map<string, Promise<unknown>>();
 
-  const enqueue = (ref: AttemptRef, work: () => Promise<void>): Promise<void> => {
+  const enqueue = <T>(ref: AttemptRef, work: () => Promise<T>): Promise<T> => {
     const key = `${ref.run_id}.${ref.attempt}`;
     const before = chains.get(key) ?? Promise.resolve();
     const next = before.then(work, work);
@@ -55,21 +70,30 @@ export function createSettler(deps: SettleDeps): Settler {
         if (report.kind === 'finished') await applyOutcome(deps, report, report.outcome);
         else if (report.phase === 'running') await markRunning(deps, report, report.message);
       }),
-    finish: (ref, outcome) => enqueue(ref, () => applyOutcome(deps, ref, outcome)),
+    reportOnce: (report) =>
+      enqueue(report, async () => {
+        if (report.kind === 'finished') return applyOnce(deps, report, report.outcome);
+        return report.phase === 'running' ? markRunning(deps, report, report.message) : true;
+      }),
+    finish: async (ref, outcome) => {
+      await enqueue(ref, () => applyOnce(deps, ref, outcome));
+    },
     idle: async () => {
       await Promise.allSettled(chains.values());
     },
   };
 }
 
-async function markRunning(deps: SettleDeps, ref: AttemptRef, message: string | undefined): Promise<void> {
-  await deps.ledger.transition({
+/** False where the ledger wants the attempt no more. */
+async function markRunning(deps: SettleDeps, ref: AttemptRef, message: string | undefined): Promise<boolean> {
+  const change = await deps.ledger.transition({
     id: ref.run_id,
     from: ['starting'],
     attempt: ref.attempt,
     to: 'running',
     ...(message === undefined ? {} : { message }),
   });
+  return change.applied || (change.run?.state === 'running' && change.run.attempt === ref.attempt);
 }
 
 async function applyOutcome(deps: SettleDeps, ref: AttemptRef, outcome: AttemptOutcome): Promise<void> {
@@ -86,13 +110,14 @@ async function applyOutcome(deps: SettleDeps, ref: AttemptRef, outcome: AttemptO
   }
 }
 
-async function applyOnce(deps: SettleDeps, ref: AttemptRef, outcome: AttemptOutcome): Promise<void> {
+/** False where the attempt had ended before. */
+async function applyOnce(deps: SettleDeps, ref: AttemptRef, outcome: AttemptOutcome): Promise<boolean> {
   const run = await deps.ledger.get(ref.run_id);
-  if (run === undefined || run.attempt !== ref.attempt) return;
+  if (run === undefined || run.attempt !== ref.attempt || isFinal(run.state)) return false;
   const result = await deps.ledger.transition(
-    changeFor(run, outcome, await deps.optionsOf(run), deps.clock.now()),
+    changeFor(run, outcome, await deps.optionsOf(run), deps.clock.now(), deps.startMessage),
   );
-  if (!result.applied) return;
+  if (!result.applied) return false;
   attemptSpan(deps.tracer, run, outcome);
   deps.onFinished(result.run, run);
   deps.log.info(
@@ -107,6 +132,7 @@ async function applyOnce(deps: SettleDeps, ref: AttemptRef, outcome: AttemptOutc
     },
     'attempt ended',
   );
+  return true;
 }
 
 /** The ledger's change for an attempt's outcome. */
@@ -115,6 +141,7 @@ export function changeFor(
   outcome: AttemptOutcome,
   options: SluiceOptions,
   now: number,
+  startMessage: StartMessage = runStartMessage,
 ): Transition {
   const step = nextStep(run, outcome, options);
   const base = { id: run.id, from: activeStates, attempt: run.attempt, message: step.message };
@@ -122,12 +149,13 @@ export function changeFor(
     const attempt = run.attempt + 1;
     // By attempts too, since those that are lost before their script count as no failure: without a pause, all of them would be used up while a machine that is short of processes recovers.
     const delay = retryDelayMs(Math.max(run.attempt, step.infraFailures + step.scriptFailures));
+    const next = { attempt, infra_failures: step.infraFailures, script_failures: step.scriptFailures };
     const notBefore = delay === 0 ? undefined : now + delay;
     return {
       ...base,
       to: 'queued',
-      set: { attempt, infra_failures: step.infraFailures, script_failures: step.scriptFailures },
-      publish: [runStartMessage({ ...run, attempt }, notBefore)],
+      set: next,
+      publish: [startMessage({ ...run, ...next, state: 'queued' }, notBefore)],
     };
   }
   const { outcome: last } = step;

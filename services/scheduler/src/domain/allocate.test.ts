@@ -2,11 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { createRotation, type Candidate } from './allocate.ts';
 
-const candidate = (key: string, waiting: number, allowance = Infinity): Candidate => ({
-  key,
-  waiting,
-  allowance,
-});
+const candidate = (key: string, waiting: number): Candidate => ({ key, waiting });
 
 function take(count: number, candidates: readonly Candidate[], last?: string): string[] {
   const rotation = createRotation(candidates, last);
@@ -33,10 +29,6 @@ describe('rotation', () => {
   test('goes on after the one that was served last', () => {
     expect(take(3, [candidate('a', 9), candidate('b', 9), candidate('c', 9)], 'b')).toEqual(['c', 'a', 'b']);
     expect(take(2, [candidate('a', 9), candidate('b', 9)], 'z')).toEqual(['a', 'b']);
-  });
-
-  test('keeps to the limit of a service', () => {
-    expect(take(9, [candidate('a', 9, 1), candidate('b', 3, 2)])).toEqual(['a', 'b', 'b']);
   });
 
   test('leaves a skipped service out', () => {

@@ -2,8 +2,6 @@
 export interface Candidate {
   readonly key: string;
   readonly waiting: number;
-  /** Starts it may still get under its own limit; Infinity without one. */
-  readonly allowance: number;
 }
 
 /**
@@ -13,7 +11,7 @@ export interface Candidate {
 export interface Rotation {
   /** Next service in turn, or undefined when none wants a start. */
   next(): string | undefined;
-  /** The service can't be served in this round (no room for its size); it keeps its turn for the next round. */
+  /** The service can't be served in this round (no room for its size, its own limit); it keeps its turn for the next round. */
   skip(key: string): void;
 }
 
@@ -22,7 +20,7 @@ export function createRotation(candidates: readonly Candidate[], last: string | 
   const sorted = [...candidates].sort((a, b) => (a.key < b.key ? -1 : 1));
   const start = last === undefined ? 0 : sorted.findIndex((candidate) => candidate.key > last);
   const order = start <= 0 ? sorted : [...sorted.slice(start), ...sorted.slice(0, start)];
-  const left = new Map(order.map((one) => [one.key, Math.min(one.waiting, one.allowance)]));
+  const left = new Map(order.map((one) => [one.key, one.waiting]));
   const turns = order.map((one) => one.key);
   return {
     next: () => {

@@ -16,3 +16,8 @@ export function clampTo(capacity: Requirements, wanted: Requirements): Requireme
     memoryBytes: Math.min(wanted.memoryBytes, capacity.memoryBytes),
   };
 }
+
+/** Whether whatever has room for `larger` has room for this. */
+export function isWithin(wanted: Requirements, larger: Requirements): boolean {
+  return wanted.cpuMillis <= larger.cpuMillis && wanted.memoryBytes <= larger.memoryBytes;
+}
