@@ -9,3 +9,5 @@ export type {
   RunnerHost,
 } from './ports.ts';
 export * from './scheduler.ts';
+export type { AttemptDesk, DeskLimits } from './app/attempt-desk.ts';
+export * from './http/attempts-server.ts';

@@ -11,9 +11,9 @@ import type {
   RunLogs,
 } from '@sluice/shared/stores';
 import type { Logger, Registry, Tracer } from '@sluice/shared/telemetry';
-import type { AttemptDesk, DeskLimits } from './app/attempt-desk.ts';
+import type { AttemptDesk, DeskDeps } from './app/attempt-desk.ts';
 import { startParts, stopParts, type Parts } from './app/parts.ts';
-import type { Executor, RunnerHost, StorageGrants } from './ports.ts';
+import type { Executor, RunnerHost } from './ports.ts';
 
 export interface SchedulerDeps {
   readonly bus: Bus;
@@ -30,7 +30,7 @@ export interface SchedulerDeps {
   /** Where supervisors in pods write how their attempts ended (the system bucket). */
   readonly objects?: ObjectStore;
   /** Where supervisors in pods ask for work at this process; without it `desk` refuses all. */
-  readonly pods?: { readonly grants: StorageGrants; readonly limits: DeskLimits };
+  readonly pods?: Pick<DeskDeps, 'grants' | 'limits' | 'runnerKey'>;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Registry;

@@ -1,5 +1,6 @@
 import {
   activeStates,
+  runnerToken,
   type AttemptGrant,
   type AttemptRef,
   type AttemptReport,
@@ -9,6 +10,7 @@ import {
   type RunnerGrant,
   type StorageGrant,
 } from '@sluice/shared/contracts';
+import type { Secret } from '@sluice/shared/config';
 import { AppError } from '@sluice/shared/errors';
 import type { DefinitionStore, RunLedger } from '@sluice/shared/stores';
 import type { StorageGrants } from '../ports.ts';
@@ -24,6 +26,8 @@ export interface DeskDeps {
   readonly settler: Settler;
   readonly grants: StorageGrants;
   readonly limits: DeskLimits;
+  /** What the tokens are made with that callers show to runners (`runnerToken`). */
+  readonly runnerKey: Secret;
   readonly defaultTimeoutMs: number;
 }
 
@@ -87,6 +91,7 @@ export function createAttemptDesk(deps: DeskDeps): AttemptDesk {
           secrets,
         },
         storage: await deps.grants.grant(stored.definition),
+        token: runnerToken(deps.runnerKey.reveal(), runnerId),
         limits: deps.limits.runners,
       };
     },

@@ -70,11 +70,11 @@ export function createSettler(deps: SettleDeps): Settler {
         if (report.kind === 'finished') await applyOutcome(deps, report, report.outcome);
         else if (report.phase === 'running') await markRunning(deps, report, report.message);
       }),
-    reportOnce: (report) =>
-      enqueue(report, async () => {
-        if (report.kind === 'finished') return applyOnce(deps, report, report.outcome);
-        return report.phase === 'running' ? markRunning(deps, report, report.message) : true;
-      }),
+    // Not in the chain: whoever says it waits for the answer before it says more, and a server that hangs must not hold up what is said again.
+    reportOnce: async (report) => {
+      if (report.kind === 'finished') return applyOnce(deps, report, report.outcome);
+      return report.phase === 'running' ? markRunning(deps, report, report.message) : true;
+    },
     finish: async (ref, outcome) => {
       await enqueue(ref, () => applyOnce(deps, ref, outcome));
     },
