@@ -46,7 +46,8 @@ export async function createForgetfulLedger(make: () => Promise<RunLedger>): Pro
   return new Proxy({} as ForgetfulLedger, {
     get: (_target, name) => {
       const own: unknown = Reflect.get(recovery, name);
-      if (own !== undefined) return own;
+      // Not a promise, whoever asks.
+      if (own !== undefined || name === 'then') return own;
       return (...args: unknown[]): unknown => {
         if (!state.intact)
           return Promise.reject(new AppError('unavailable', 'The ledger is being restored.'));

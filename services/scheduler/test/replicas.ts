@@ -3,16 +3,26 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
+  createFolderObjectStore,
   createFolderRunLogs,
+  createPresigner,
   createSqliteBus,
   createSqliteDefinitionStore,
+  createSqliteObjectIndex,
   createSqliteRunLedger,
+  type FolderObjectStore,
   openDatabase,
 } from '@sluice/shared/adapters';
 import { createOutboxRelay } from '@sluice/shared/bus';
-import { carryingStartMessage, runChangedMessage, type ServiceDefinition } from '@sluice/shared/contracts';
+import {
+  carryingStartMessage,
+  runChangedMessage,
+  type Run,
+  type ServiceDefinition,
+} from '@sluice/shared/contracts';
+import { Secret } from '@sluice/shared/config';
 import { systemClock as clock } from '@sluice/shared/lifecycle';
-import type { RunLedger, StoredDefinition } from '@sluice/shared/stores';
+import type { ObjectStore, RunLedger, StoredDefinition } from '@sluice/shared/stores';
 import { createMetrics, silentLogger } from '@sluice/shared/telemetry';
 import { createScheduler, type Executor, type Scheduler, type SchedulerDeps } from '../src/index.ts';
 import { smallDefinition } from './plan.ts';
@@ -24,12 +34,27 @@ export interface Replica {
   stop(): Promise<void>;
 }
 
-export interface ReplicaWorld {
-  readonly ledger: RunLedger;
+/** Makes the ledger of a world, in its folder where it needs one. */
+export type OpenWorld<L extends RunLedger> = (parts: {
+  readonly folder: string;
+  readonly eventsFor: (run: Run) => ReturnType<typeof runChangedMessage>[];
+  readonly startMessage: (run: Run) => ReturnType<typeof carryingStartMessage>;
+}) => Promise<{ readonly ledger: L; close(): Promise<void> }>;
+
+/** The embedded ledger. */
+export const embeddedLedger: OpenWorld<RunLedger> = async ({ folder, ...messages }) => {
+  const db = openDatabase({ path: join(folder, `ledger-${randomUUID()}.db`), clock, log: silentLogger() });
+  return { ledger: createSqliteRunLedger({ db, clock, ...messages }), close: () => db.close() };
+};
+
+export interface ReplicaWorld<L extends RunLedger = RunLedger> {
+  readonly ledger: L;
+  readonly objects: ObjectStore;
   readonly bus: SchedulerDeps['bus'];
   readonly definitions: SchedulerDeps['definitions'];
   define(more: Partial<ServiceDefinition>): Promise<StoredDefinition>;
   claim(stored: StoredDefinition, count: number): Promise<readonly string[]>;
+  claimIds(stored: StoredDefinition, ids: readonly string[]): Promise<void>;
   /** A scheduler with its own process around it, as far as one process can have several. */
   replica(
     executor: Executor,
@@ -38,19 +63,21 @@ export interface ReplicaWorld {
   close(): Promise<void>;
 }
 
-/** Real bus, ledger and definitions in a temporary folder, for several schedulers. */
-export async function openReplicaWorld(): Promise<ReplicaWorld> {
+/** Real bus, ledger, definitions and objects in a temporary folder, for several schedulers. */
+export async function openReplicaWorld(): Promise<ReplicaWorld>;
+export async function openReplicaWorld<L extends RunLedger>(open: OpenWorld<L>): Promise<ReplicaWorld<L>>;
+export async function openReplicaWorld(open: OpenWorld<RunLedger> = embeddedLedger): Promise<ReplicaWorld> {
   const root = await mkdtemp(join(tmpdir(), 'sluice-replicas-'));
   const log = silentLogger();
   const db = openDatabase({ path: join(root, 'sluice.db'), clock, log });
   const bus = createSqliteBus({ db, namespace: 'test', clock, log, random: randomBytes });
-  const ledger = createSqliteRunLedger({
-    db,
-    clock,
+  const { ledger, close: closeLedger } = await open({
+    folder: root,
     eventsFor: (run) => [runChangedMessage(run, clock.now())],
     startMessage: (run) => carryingStartMessage(run),
   });
   const definitions = createSqliteDefinitionStore({ db, clock, random: randomBytes });
+  const objects = await objectsIn(root, db);
   const relay = createOutboxRelay({ ledger, bus, clock, log });
   await relay.start();
   const replicas: Replica[] = [];
@@ -58,6 +85,7 @@ export async function openReplicaWorld(): Promise<ReplicaWorld> {
   return {
     ledger,
     bus,
+    objects,
     definitions,
     define: (more) =>
       definitions.create({
@@ -65,7 +93,12 @@ export async function openReplicaWorld(): Promise<ReplicaWorld> {
         secrets: { token: '0'.repeat(64), environment: { SECRET: 'hush' } },
         floors: [],
       }),
-    claim: (stored, count) => claim(ledger, stored, count),
+    claim: async (stored, count) => {
+      const ids = Array.from({ length: count }, () => `${stored.name}-${randomUUID()}`);
+      await claim(ledger, stored, ids);
+      return ids;
+    },
+    claimIds: (stored, ids) => claim(ledger, stored, ids),
     replica: async (executor, more = {}) => {
       const made = replicaOf({ bus, ledger, definitions, logs, executor, clock, log }, more);
       replicas.push(made);
@@ -76,6 +109,8 @@ export async function openReplicaWorld(): Promise<ReplicaWorld> {
       for (const replica of replicas) await replica.stop();
       await relay.stop();
       await bus.close();
+      await objects.close();
+      await closeLedger();
       await db.close();
       await rm(root, { recursive: true, force: true });
     },
@@ -152,15 +187,25 @@ function mortalCallback(value: unknown, life: { readonly dead: boolean }): unkno
     life.dead ? new Promise(() => undefined) : (Reflect.apply(value, undefined, args) as unknown);
 }
 
-async function claim(ledger: RunLedger, stored: StoredDefinition, count: number): Promise<readonly string[]> {
-  const ids = Array.from({ length: count }, () => `${stored.name}-${randomUUID()}`);
+function objectsIn(root: string, db: ReturnType<typeof openDatabase>): Promise<FolderObjectStore> {
+  return createFolderObjectStore({
+    bucketsRoot: join(root, 'buckets'),
+    systemRoot: join(root, 'system'),
+    tempRoot: join(root, 'tmp'),
+    index: createSqliteObjectIndex(db),
+    clock,
+    log: silentLogger(),
+    presign: createPresigner({ key: new Secret('key'), baseUrl: () => '', clock }),
+  });
+}
+
+async function claim(ledger: RunLedger, stored: StoredDefinition, ids: readonly string[]): Promise<void> {
   for (let at = 0; at < ids.length; at += 500) {
     await ledger.claim(ids.slice(at, at + 500).map((id) => newRun(id, stored)));
   }
-  return ids;
 }
 
-export function newRun(id: string, stored: StoredDefinition): Parameters<RunLedger['claim']>[0][number] {
+function newRun(id: string, stored: StoredDefinition): Parameters<RunLedger['claim']>[0][number] {
   return {
     id,
     service: stored.name,

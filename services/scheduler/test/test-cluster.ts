@@ -37,8 +37,11 @@ interface State {
   readonly peak: { all: number; readonly byService: Map<string, number> };
 }
 
+type Perform = Parameters<typeof createTestCluster>[0]['perform'];
+
 export function createTestCluster(options: {
-  readonly perform: (plan: AttemptPlan) => Promise<AttemptOutcome>;
+  /** @param run the run that was handed over with it */
+  readonly perform: (plan: AttemptPlan, run: Run | undefined) => Promise<AttemptOutcome>;
   readonly slots?: number;
 }): TestCluster {
   const state: State = {
@@ -99,12 +102,7 @@ function keyOf(ref: AttemptRef): string {
   return `${ref.run_id}.${ref.attempt}`;
 }
 
-function begin(
-  state: State,
-  plan: AttemptPlan,
-  run: Run | undefined,
-  perform: (plan: AttemptPlan) => Promise<AttemptOutcome>,
-): void {
+function begin(state: State, plan: AttemptPlan, run: Run | undefined, perform: Perform): void {
   const ref = { run_id: plan.run_id, attempt: plan.attempt };
   if (state.jobs.has(keyOf(ref))) return;
   const service = plan.definition.name;
@@ -115,7 +113,7 @@ function begin(
   const ofService = active.filter((one) => one.service === service).length;
   state.peak.all = Math.max(state.peak.all, active.length);
   state.peak.byService.set(service, Math.max(state.peak.byService.get(service) ?? 0, ofService));
-  void perform(plan).then((outcome) => {
+  void perform(plan, run).then((outcome) => {
     end(state, job, outcome);
   });
 }

@@ -1,11 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import type { Bus, LiveMessage, Subscription, WorkQueue } from '@sluice/shared/bus';
 import {
-  carryingStartMessage,
   finalStates,
   RunCancel,
   runChangedName,
-  runStartMessage,
   type Run,
   type RunChanged,
   type SluiceOptions,
@@ -51,7 +49,6 @@ interface Common {
   readonly leases: Leases;
   readonly outcomes: Outcomes | undefined;
   readonly underWay: UnderWay;
-  readonly startMessage: typeof carryingStartMessage;
 }
 
 const defaultAuditMs = 30_000;
@@ -124,7 +121,6 @@ function commonOf(deps: SchedulerDeps): Common {
     leases: deps.leases ?? createSoleLeases(),
     outcomes: deps.objects === undefined ? undefined : createOutcomes(deps.objects, deps.log),
     underWay: createUnderWay(deps.clock, deps.config.auditIntervalMs ?? defaultAuditMs),
-    startMessage: deps.recovery === undefined ? runStartMessage : carryingStartMessage,
   };
 }
 

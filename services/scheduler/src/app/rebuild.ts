@@ -1,5 +1,5 @@
-import type { Bus, OutgoingMessage, WorkQueue } from '@sluice/shared/bus';
-import { isFinal, RunStart, type Run } from '@sluice/shared/contracts';
+import type { Bus, WorkQueue } from '@sluice/shared/bus';
+import { carryingStartMessage, isFinal, RunStart, type Run } from '@sluice/shared/contracts';
 import { AppError } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { DefinitionStore, LedgerRecovery, Leases } from '@sluice/shared/stores';
@@ -17,7 +17,6 @@ export interface RebuildDeps {
   readonly outcomes: Outcomes | undefined;
   readonly definitions: DefinitionStore;
   readonly leases: Leases;
-  readonly startMessage: (run: Run) => OutgoingMessage;
   readonly clock: Clock;
   readonly log: Logger;
   /** Milliseconds that records of finished runs are kept. */
@@ -123,7 +122,7 @@ async function restorePage(
   await deps.recovery.restoreClaims(claims);
   // The message of the next attempt waited in the ledger's own outbox, perhaps. It is the same one if it did not.
   const waiting = runs.filter(({ state }) => !isFinal(state));
-  if (waiting.length > 0) await deps.bus.publish(waiting.map(deps.startMessage));
+  if (waiting.length > 0) await deps.bus.publish(waiting.map((run) => carryingStartMessage(run)));
   tally.outcomes += runs.length;
   tally.claims += claims.length;
 }

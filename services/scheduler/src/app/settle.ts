@@ -9,7 +9,6 @@ import {
   type SluiceOptions,
 } from '@sluice/shared/contracts';
 import { isAppError } from '@sluice/shared/errors';
-import type { OutgoingMessage } from '@sluice/shared/bus';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { RunLedger, Transition } from '@sluice/shared/stores';
 import { attemptSpan, traceIdOf, type Logger, type Tracer } from '@sluice/shared/telemetry';
@@ -22,13 +21,9 @@ export interface SettleDeps {
   readonly tracer: Tracer;
   /** Options of the definition's version that the run was started with. */
   readonly optionsOf: (run: Run) => Promise<SluiceOptions>;
-  /** The command that starts the run's next attempt. @default runStartMessage */
-  readonly startMessage?: StartMessage;
   /** @param before the run while the attempt was under way */
   readonly onFinished: (run: Run, before: Run) => void;
 }
-
-type StartMessage = (run: Run, notBefore?: number) => OutgoingMessage;
 
 /** Brings an executor's reports into the ledger; each is applied once, in order, whatever is repeated. */
 export interface Settler {
@@ -115,7 +110,7 @@ async function applyOnce(deps: SettleDeps, ref: AttemptRef, outcome: AttemptOutc
   const run = await deps.ledger.get(ref.run_id);
   if (run === undefined || run.attempt !== ref.attempt || isFinal(run.state)) return false;
   const result = await deps.ledger.transition(
-    changeFor(run, outcome, await deps.optionsOf(run), deps.clock.now(), deps.startMessage),
+    changeFor(run, outcome, await deps.optionsOf(run), deps.clock.now()),
   );
   if (!result.applied) return false;
   attemptSpan(deps.tracer, run, outcome);
@@ -141,7 +136,6 @@ export function changeFor(
   outcome: AttemptOutcome,
   options: SluiceOptions,
   now: number,
-  startMessage: StartMessage = runStartMessage,
 ): Transition {
   const step = nextStep(run, outcome, options);
   const base = { id: run.id, from: activeStates, attempt: run.attempt, message: step.message };
@@ -149,13 +143,12 @@ export function changeFor(
     const attempt = run.attempt + 1;
     // By attempts too, since those that are lost before their script count as no failure: without a pause, all of them would be used up while a machine that is short of processes recovers.
     const delay = retryDelayMs(Math.max(run.attempt, step.infraFailures + step.scriptFailures));
-    const next = { attempt, infra_failures: step.infraFailures, script_failures: step.scriptFailures };
     const notBefore = delay === 0 ? undefined : now + delay;
     return {
       ...base,
       to: 'queued',
-      set: next,
-      publish: [startMessage({ ...run, ...next, state: 'queued' }, notBefore)],
+      set: { attempt, infra_failures: step.infraFailures, script_failures: step.scriptFailures },
+      publish: [runStartMessage({ ...run, attempt }, notBefore)],
     };
   }
   const { outcome: last } = step;
