@@ -131,6 +131,42 @@ export function describeRebuild(name: string, openLedger: OpenWorld<ForgetfulLed
       expect(cluster.started).toEqual([`${id}.1`, `${id}.2`]);
     });
 
+    test('a run that was cancelled while it waited, and one that was given up, are not run after all', async () => {
+      const slow = await world.define({ name: 'slow' });
+      const bad = await world.define({ name: 'bad' });
+      const executor = cluster.replica();
+      executor.beforeStart = async (plan) => {
+        if (plan.definition.name === 'bad') throw new AppError('unprocessable', 'the image name is wrong');
+      };
+      await start(executor);
+      await restored();
+      const [failing = ''] = await world.claim(bad, 1);
+      await eventually('it to fail', async () => (await world.ledger.get(failing))?.state === 'failed');
+      const open = await world.claim(slow, 3);
+      await eventually('two to be under way', () => cluster.started.length === 2);
+      const waits = open.find((id) => !cluster.started.includes(`${id}.1`)) ?? '';
+      const payload = { run_id: waits, service: 'slow', reason: 'enough' };
+      await world.bus.publish([{ id: `${waits}.cancel`, name: 'runs.cancel', key: 'slow', payload }]);
+      for (const [service, runId] of [
+        ['slow', waits],
+        ['bad', failing],
+      ] as const) {
+        const key = outcomeKey({ service, runId, attempt: 1 });
+        await eventually(
+          'its outcome',
+          async () => (await world.objects.head(SYSTEM_BUCKET, key)) !== undefined,
+        );
+      }
+      await world.ledger.forget();
+      await restored();
+      expect(await world.ledger.get(waits)).toMatchObject({ state: 'cancelled', attempt: 1 });
+      expect(await world.ledger.get(failing)).toMatchObject({ state: 'failed', attempt: 1 });
+      await world.claimIds(slow, [waits]);
+      gate.resolve();
+      await eventually('the others to end', async () => (await succeeded()) === 2);
+      expect(cluster.started).toHaveLength(2);
+    });
+
     test('while the cluster cannot be asked everything stands still, and goes on afterwards', async () => {
       const stored = await world.define({ name: 'quick' });
       const executor = cluster.replica();

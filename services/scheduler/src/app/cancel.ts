@@ -2,11 +2,13 @@ import { activeStates, type RunCancel } from '@sluice/shared/contracts';
 import type { RunLedger } from '@sluice/shared/stores';
 import type { Logger } from '@sluice/shared/telemetry';
 import type { Executor } from '../ports.ts';
+import type { OutcomeKeeper } from './outcomes.ts';
 
 export interface CancelDeps {
   readonly ledger: RunLedger;
   readonly executor: Executor;
   readonly log: Logger;
+  readonly keeper: Pick<OutcomeKeeper, 'keep'>;
 }
 
 /** Ends a run: at once while it waits, through its executor while it is under way, not at all when it has ended. */
@@ -21,7 +23,12 @@ export async function cancelRun(
     to: 'cancelled',
     message: request.reason,
   });
-  if (waiting.applied || waiting.run === undefined) return;
+  if (waiting.applied) {
+    const failure = { code: 'cancelled', message: request.reason };
+    deps.keeper.keep(waiting.run, { result: 'cancelled', script_started: false, outputs: [], failure });
+    return;
+  }
+  if (waiting.run === undefined) return;
   if (!(activeStates as readonly string[]).includes(waiting.run.state)) return;
   await deps.executor.cancel({ run_id: request.run_id, attempt: waiting.run.attempt }, request.reason);
 }

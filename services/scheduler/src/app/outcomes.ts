@@ -1,4 +1,11 @@
-import { OutcomeRecord, outcomeKey, runsPrefix } from '@sluice/shared/contracts';
+import {
+  OutcomeRecord,
+  outcomeKey,
+  runsPrefix,
+  type AttemptOutcome,
+  type Run,
+} from '@sluice/shared/contracts';
+import type { Clock } from '@sluice/shared/lifecycle';
 import { isAppError } from '@sluice/shared/errors';
 import { SYSTEM_BUCKET, type ObjectStore } from '@sluice/shared/stores';
 import type { Logger } from '@sluice/shared/telemetry';
@@ -21,6 +28,8 @@ export interface Outcomes {
   /** Undefined where there is none, or none that can be read. */
   read(ref: OutcomeRef): Promise<OutcomeRecord | undefined>;
   has(ref: OutcomeRef): Promise<boolean>;
+  /** Leaves one that is there as it is. */
+  write(ref: OutcomeRef, record: OutcomeRecord): Promise<void>;
   /** A page at a time, those of one run together; of one service, or of all there ever were. */
   list(service?: string): AsyncIterable<readonly FoundOutcome[]>;
   remove(refs: readonly OutcomeRef[]): Promise<void>;
@@ -44,12 +53,57 @@ export function createOutcomes(objects: ObjectStore, log: Logger): Outcomes {
       return undefined;
     },
     has: async (ref) => (await objects.head(SYSTEM_BUCKET, outcomeKey(ref))) !== undefined,
+    write: async (ref, record) => {
+      const body = Buffer.from(JSON.stringify(record));
+      const options = { contentType: 'application/json', ifNoneMatch: '*' as const };
+      try {
+        await objects.put(SYSTEM_BUCKET, outcomeKey(ref), body, options);
+      } catch (error) {
+        if (!isAppError(error, 'precondition_failed')) throw error;
+      }
+    },
     list: (service) => list(objects, service === undefined ? 'runs/' : runsPrefix(service)),
     remove: async (refs) => {
       for (let at = 0; at < refs.length; at += parallel) {
         const some = refs.slice(at, at + parallel);
         await Promise.all(some.map((ref) => objects.remove(SYSTEM_BUCKET, outcomeKey(ref))));
       }
+    },
+  };
+}
+
+/** Writes what no supervisor could. */
+export interface OutcomeKeeper {
+  /**
+   * A run ended otherwise than well: cancelled before it began, given up, lost. An emptied ledger would else know nothing of it, and its input would be run again.
+   * @param before the run while the attempt was waiting or under way
+   */
+  keep(before: Run, outcome: AttemptOutcome): void;
+  /** Resolves when nothing is being written. */
+  idle(): Promise<void>;
+}
+
+export function createOutcomeKeeper(
+  outcomes: Outcomes | undefined,
+  deps: { readonly clock: Clock; readonly log: Logger },
+): OutcomeKeeper {
+  const writes = new Set<Promise<void>>();
+  return {
+    keep: (before, outcome) => {
+      // A supervisor that got so far has written it.
+      if (outcomes === undefined || outcome.result === 'succeeded') return;
+      const ref = { service: before.service, runId: before.id, attempt: before.attempt };
+      const write = outcomes
+        .write(ref, { outcome, run: before, ended_at: deps.clock.now() })
+        .catch((error: unknown) => {
+          // The ledger has it; it would be missed only by one that is restored.
+          deps.log.warn({ err: error, run_id: before.id }, 'outcome object not written');
+        });
+      writes.add(write);
+      void write.finally(() => writes.delete(write));
+    },
+    idle: async () => {
+      await Promise.all(writes);
     },
   };
 }

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Bus, LiveMessage, Subscription, WorkQueue } from '@sluice/shared/bus';
 import {
   finalStates,
+  isFinal,
   RunCancel,
   runChangedName,
   type Run,
@@ -20,7 +21,7 @@ import { cancelRun, cancelRunsOf } from './cancel.ts';
 import { createDefinitionCache, type DefinitionCache } from './definitions.ts';
 import { createDispatcher, type Dispatcher } from './dispatch.ts';
 import { createSchedulerMetrics, gaugeSlots } from './metrics.ts';
-import { createOutcomes, type Outcomes } from './outcomes.ts';
+import { createOutcomeKeeper, createOutcomes, type OutcomeKeeper, type Outcomes } from './outcomes.ts';
 import { withPatience } from './patience.ts';
 import { rebuildLedger } from './rebuild.ts';
 import { applyRetention, sweepOutcomes } from './retention.ts';
@@ -37,6 +38,7 @@ export interface Parts {
   readonly underWay: UnderWay;
   readonly dispatcher: Dispatcher;
   readonly settler: Settler;
+  readonly keeper: OutcomeKeeper;
   readonly desk: AttemptDesk | undefined;
   readonly cancels: Subscription;
   readonly runners: RunnerPool | undefined;
@@ -48,6 +50,7 @@ export interface Parts {
 interface Common {
   readonly leases: Leases;
   readonly outcomes: Outcomes | undefined;
+  readonly keeper: OutcomeKeeper;
   readonly underWay: UnderWay;
 }
 
@@ -61,7 +64,7 @@ export async function startParts(deps: SchedulerDeps, slots: number): Promise<Pa
   const stopping = new AbortController();
   const common = commonOf(deps);
   const runners = createPool(deps);
-  const cache = createCache(deps, runners);
+  const cache = createCache(deps, common, runners);
   await cache.start();
   const leaseMs = config.startLeaseMs ?? defaultLeaseMs;
   const queue = await bus.workQueue({
@@ -100,7 +103,7 @@ export async function startParts(deps: SchedulerDeps, slots: number): Promise<Pa
   );
   const cancels = await bus.subscribe(
     { durable: 'scheduler-cancel', names: ['runs.cancel'], maxInFlight: 16 },
-    cancelHandler(deps, stopping.signal),
+    cancelHandler(deps, common, stopping.signal),
   );
   gaugeSlots(deps.metrics, { limit: slots, used: common.underWay.size });
   return {
@@ -108,6 +111,7 @@ export async function startParts(deps: SchedulerDeps, slots: number): Promise<Pa
     queue,
     cache,
     underWay: common.underWay,
+    keeper: common.keeper,
     desk: createDesk(deps, cache, settler),
     cancels,
     runners,
@@ -117,9 +121,11 @@ export async function startParts(deps: SchedulerDeps, slots: number): Promise<Pa
 }
 
 function commonOf(deps: SchedulerDeps): Common {
+  const outcomes = deps.objects === undefined ? undefined : createOutcomes(deps.objects, deps.log);
   return {
     leases: deps.leases ?? createSoleLeases(),
-    outcomes: deps.objects === undefined ? undefined : createOutcomes(deps.objects, deps.log),
+    outcomes,
+    keeper: createOutcomeKeeper(outcomes, deps),
     underWay: createUnderWay(deps.clock, deps.config.auditIntervalMs ?? defaultAuditMs),
   };
 }
@@ -139,7 +145,8 @@ function createWork(
     log,
     tracer,
     optionsOf: (run) => optionsOf(definitions, run),
-    onFinished: (run, before) => {
+    onFinished: (run, before, outcome) => {
+      if (isFinal(run.state)) common.keeper.keep(before, outcome);
       metrics.ended(before, run, clock.now());
       common.underWay.note(run);
       link.dispatcher?.ended(run.service);
@@ -201,11 +208,15 @@ function createDesk(deps: SchedulerDeps, cache: DefinitionCache, settler: Settle
   return createAttemptDesk({ ...deps, ...pods, cache, settler, defaultTimeoutMs: config.defaultTimeoutMs });
 }
 
-function createCache(deps: SchedulerDeps, runners: RunnerPool | undefined): DefinitionCache {
+function createCache(
+  deps: SchedulerDeps,
+  { keeper }: Common,
+  runners: RunnerPool | undefined,
+): DefinitionCache {
   const { ledger, executor, log } = deps;
   const onRemoved = (uid: string): void => {
     runners?.removed(uid);
-    cancelRunsOf({ ledger, executor, log }, uid).catch((error: unknown) => {
+    cancelRunsOf({ ledger, executor, log, keeper }, uid).catch((error: unknown) => {
       // Not lost: each of its start messages is checked against the definition when it is fetched.
       log.warn({ err: error, service_uid: uid }, 'runs of a removed service are cancelled later');
     });
@@ -269,17 +280,24 @@ export async function stopParts(deps: SchedulerDeps, parts: Parts): Promise<void
   await parts.cancels.drain(deps.config.drainMs);
   await Promise.all([deps.executor.stop(deps.config.drainMs), parts.runners?.stop()]);
   await parts.settler.idle();
+  await parts.keeper.idle();
   await parts.queue.close();
   await parts.cache.stop();
 }
 
-function cancelHandler(deps: SchedulerDeps, stopping: AbortSignal): Parameters<Bus['subscribe']>[1] {
+function cancelHandler(
+  deps: SchedulerDeps,
+  { keeper }: Common,
+  stopping: AbortSignal,
+): Parameters<Bus['subscribe']>[1] {
   const contract = Compile(RunCancel);
   return async (delivery) => {
     const { payload } = delivery.message;
     if (!contract.Check(payload))
       throw new AppError('invalid_input', 'A cancel message is not of its contract.');
-    await withPatience(delivery, { clock: deps.clock, stopping }, () => cancelRun(deps, payload));
+    await withPatience(delivery, { clock: deps.clock, stopping }, () =>
+      cancelRun({ ...deps, keeper }, payload),
+    );
   };
 }
 

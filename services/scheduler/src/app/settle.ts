@@ -22,7 +22,7 @@ export interface SettleDeps {
   /** Options of the definition's version that the run was started with. */
   readonly optionsOf: (run: Run) => Promise<SluiceOptions>;
   /** @param before the run while the attempt was under way */
-  readonly onFinished: (run: Run, before: Run) => void;
+  readonly onFinished: (run: Run, before: Run, outcome: AttemptOutcome) => void;
 }
 
 /** Brings an executor's reports into the ledger; each is applied once, in order, whatever is repeated. */
@@ -114,7 +114,7 @@ async function applyOnce(deps: SettleDeps, ref: AttemptRef, outcome: AttemptOutc
   );
   if (!result.applied) return false;
   attemptSpan(deps.tracer, run, outcome);
-  deps.onFinished(result.run, run);
+  deps.onFinished(result.run, run, outcome);
   deps.log.info(
     {
       run_id: run.id,
