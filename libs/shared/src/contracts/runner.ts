@@ -45,6 +45,16 @@ export const runnerHeadBytes = 65_536;
  */
 export const runnerResultHeader = 'x-sluice-result';
 
+/**
+ * `GET <runner url>/health`. After `POST <runner url>/drain` (204) a runner takes no call any more; the one in hand ends as it may, and whoever keeps the runner
+ * ends it when it is not busy.
+ */
+export const RunnerHealth = Type.Object({
+  state: Type.Union([Type.Literal('ready'), Type.Literal('draining'), Type.Literal('ended')]),
+  busy: Type.Boolean(),
+});
+export type RunnerHealth = Static<typeof RunnerHealth>;
+
 /** How a call ended. */
 export const RunnerResult = Type.Union([
   Type.Literal('succeeded'),

@@ -11,3 +11,5 @@ export type { KubeInformer, KubeInformerOptions } from './kube-informer.ts';
 export { createKubeExecutor } from './kube-executor.ts';
 export type { KubeExecutorDeps, KubeTiming } from './kube-executor.ts';
 export type { AttemptStanding } from './kube-judge.ts';
+export { createKubeRunners } from './kube-runners.ts';
+export type { KubeRunnersDeps, KubeRunnersTiming } from './kube-runners.ts';

@@ -21,6 +21,8 @@ export const podLabels = {
 export const podAnnotations = {
   /** The whole run id, where it is too long for a label. */
   runId: `${domain}/run-id`,
+  /** The whole id of a runner. */
+  runnerId: `${domain}/runner-id`,
   /** The run as JSON: what a lost ledger is restored from. */
   run: `${domain}/run`,
   /** `omitted` where the run's event was too large to be kept with it. */
@@ -63,13 +65,21 @@ export function attemptOf(metadata: {
  * @param instance the installation: two may share a namespace
  */
 export function jobName(instance: string, ref: AttemptRef): string {
-  const readable = ref.run_id
+  const exact = hash([instance, ref.run_id, `${ref.attempt}`], 20);
+  return `${readable(ref.run_id) || 'run'}-${exact}-${Math.min(ref.attempt, 9999)}`;
+}
+
+/** The pod of a runner, always by the same name; other than any Job's pod. */
+export function runnerPodName(instance: string, runnerId: string): string {
+  return `${readable(runnerId) || 'runner'}-${hash([instance, 'runner', runnerId], 20)}`;
+}
+
+function readable(id: string): string {
+  return id
     .toLowerCase()
     .replaceAll(/[^a-z0-9]+/g, '-')
     .slice(0, 36)
     .replaceAll(/^-+|-+$/g, '');
-  const exact = hash([instance, ref.run_id, `${ref.attempt}`], 20);
-  return `${readable === '' ? 'run' : readable}-${exact}-${Math.min(ref.attempt, 9999)}`;
 }
 
 function hash(parts: readonly string[], characters: number): string {

@@ -1,13 +1,19 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { runnerCallHeader, runnerResultHeader, runnerToken, type RunnerCall } from '@sluice/shared/contracts';
+import {
+  runnerCallHeader,
+  runnerResultHeader,
+  runnerToken,
+  type RunnerCall,
+  type RunnerHealth,
+} from '@sluice/shared/contracts';
 import { isAppError, type AppError } from '@sluice/shared/errors';
 import { performCall } from '../app/perform-call.ts';
 import type { CallInHand, HostedRunner } from './hosted-runner.ts';
 import { readBody } from './read-body.ts';
 import type { ServerState } from './runner-server.ts';
 
-const address = /^\/([A-Za-z0-9_-]{1,200})\/(invoke|logs|health)(?:\?(.*))?$/;
+const address = /^\/([A-Za-z0-9_-]{1,200})\/(invoke|logs|health|drain)(?:\?(.*))?$/;
 const defaultTail = 200;
 const maxTail = 1000;
 
@@ -23,12 +29,13 @@ export async function handleRequest(
   if (!isAllowed(request, runner?.token ?? runnerToken(state.key, id))) {
     return refuse(response, 401, 'the token is not of this runner');
   }
-  const method = route === 'invoke' ? 'POST' : 'GET';
+  const method = route === 'invoke' || route === 'drain' ? 'POST' : 'GET';
   if (request.method !== method) return refuse(response, 405, `use ${method}`, { allow: method });
   if (runner === undefined) {
     return refuse(response, route === 'invoke' ? 503 : 404, 'there is no such runner');
   }
   if (route === 'invoke') return invoke(state, runner, request, response);
+  if (route === 'drain') return drain(runner, response);
   return route === 'logs' ? sendLogs(runner, query, response) : sendHealth(runner, response);
 }
 
@@ -146,6 +153,11 @@ function refuseBody(response: ServerResponse, error: AppError): void {
   refuse(response, 503, error.message);
 }
 
+function drain(runner: HostedRunner, response: ServerResponse): void {
+  if (runner.state === 'ready') runner.state = 'draining';
+  response.writeHead(204).end();
+}
+
 function sendLogs(runner: HostedRunner, query: string | undefined, response: ServerResponse): void {
   const given = new URLSearchParams(query).get('tail') ?? String(defaultTail);
   if (!/^[0-9]{1,6}$/.test(given)) return refuse(response, 400, `tail is a number, 1 to ${maxTail}`);
@@ -153,7 +165,8 @@ function sendLogs(runner: HostedRunner, query: string | undefined, response: Ser
 }
 
 function sendHealth(runner: HostedRunner, response: ServerResponse): void {
-  sendJson(response, { state: runner.state, busy: runner.inHand !== undefined });
+  const health: RunnerHealth = { state: runner.state, busy: runner.inHand !== undefined };
+  sendJson(response, health);
 }
 
 function sendJson(response: ServerResponse, value: unknown): void {

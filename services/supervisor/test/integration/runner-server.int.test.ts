@@ -152,6 +152,25 @@ test('only the token of this runner counts', async () => {
   expect(await runner.invoke()).toMatchObject({ status: 200 });
 });
 
+test('one that is told to drain takes no other call, and says when it is free', async () => {
+  const runner = runners.open(`touch ${path('begun')}; while [ ! -e ${path('go')} ]; do sleep 0.05; done\n`);
+  const headers = { authorization: `Bearer ${runner.token}` };
+  const health = async (): Promise<unknown> => (await fetch(`${runner.url}/health`, { headers })).json();
+  expect(await health()).toEqual({ state: 'ready', busy: false });
+  const call = runner.invoke();
+  await started('begun');
+  expect((await fetch(`${runner.url}/drain`, { method: 'POST' })).status).toBe(401);
+  expect((await fetch(`${runner.url}/drain`, { headers })).status).toBe(405);
+  for (let round = 0; round < 2; round += 1) {
+    expect((await fetch(`${runner.url}/drain`, { method: 'POST', headers })).status).toBe(204);
+    expect(await health()).toEqual({ state: 'draining', busy: true });
+    expect(await runner.invoke()).toMatchObject({ status: 503, result: null });
+  }
+  await runners.open(`touch ${path('go')}\n`).invoke();
+  expect(await call).toMatchObject({ status: 200 });
+  expect(await health()).toEqual({ state: 'draining', busy: false });
+});
+
 test('requests that are wrong are told so', async () => {
   const runner = runners.open('true\n');
   const authorization = `Bearer ${runner.token}`;
