@@ -1,4 +1,5 @@
-import { getCACertificates } from 'node:tls';
+import { isIP } from 'node:net';
+import { checkServerIdentity, getCACertificates, type PeerCertificate } from 'node:tls';
 import type { NatsConnection, NodeConnectionOptions, Status } from '@nats-io/transport-node';
 import type { Secret } from '../config/index.ts';
 import { AppError, messageOf } from '../errors/index.ts';
@@ -92,7 +93,7 @@ function settingsOf({ servers, token, user, password, tls, name }: NatsOptions):
     name,
     ...(token === undefined ? {} : { token: token.reveal() }),
     ...(user === undefined ? {} : { user, pass: password?.reveal() ?? '' }),
-    ...(encrypted ? { tls: tlsOf(tls ?? {}) } : {}),
+    ...(encrypted ? { tls: tlsOf(tls ?? {}, servers) } : {}),
     // For ever, also when credentials are refused: a server that is being set up again knows them later.
     maxReconnectAttempts: -1,
     ignoreAuthErrorAbort: true,
@@ -105,17 +106,23 @@ function settingsOf({ servers, token, user, password, tls, name }: NatsOptions):
   };
 }
 
-function tlsOf({
-  ca,
-  cert,
-  key,
-}: NonNullable<NatsOptions['tls']>): NonNullable<NodeConnectionOptions['tls']> {
-  return {
+type Tls = NonNullable<NodeConnectionOptions['tls']>;
+
+function tlsOf({ ca, cert, key }: NonNullable<NatsOptions['tls']>, servers: readonly string[]): Tls {
+  const hosts = servers.map((server) => new URL(server).hostname.replace(/^\[(.*)\]$/, '$1'));
+  // The package hands its settings on to Node, and says no address there: Node then checks for "localhost" instead.
+  const identity = (host: string, certificate: PeerCertificate): Error | undefined => {
+    const addresses = hosts.filter((one) => isIP(one) > 0);
+    if (hosts.includes(host) || addresses.length === 0) return checkServerIdentity(host, certificate);
+    const faults = addresses.map((address) => checkServerIdentity(address, certificate));
+    return faults.includes(undefined) ? undefined : faults[0];
+  };
+  return Object.assign({ checkServerIdentity: identity } satisfies object, {
     // Given alone, it would be trusted instead of the system's.
     ...(ca === undefined ? {} : { ca: [...getCACertificates('default'), ca].join('\n') }),
     ...(cert === undefined ? {} : { cert }),
     ...(key === undefined ? {} : { key: key.reveal() }),
-  };
+  });
 }
 
 function checkServer(server: string): void {

@@ -87,7 +87,10 @@ export function fromAnswer(code: number, text: string, what: string, cause?: unk
 }
 
 function networkFault(code: string): string {
-  return /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER|ALTNAME/.test(code)
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
+    return `its certificate is for another name (${code}); name the server as its certificate does`;
+  }
+  return /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER/.test(code)
     ? `its certificate is not trusted (${code}); name the authority that signed it`
     : `the server cannot be reached (${code})`;
 }

@@ -11,8 +11,19 @@ export interface KeyState {
   /** When messages that this process put off come again (monotonic), in order. */
   readonly putOff: number[];
   /** Messages that a fetch did not give: others have them in hand, or put them off. Not counted for a while. */
-  hidden: { readonly until: number; readonly waitMs: number; count: number | undefined } | undefined;
+  hidden: Hidden | undefined;
+  /** Messages that became ready, as far as this process was told; only differences count. */
+  arrivals: number;
   usedAt: number;
+}
+
+interface Hidden {
+  readonly until: number;
+  readonly waitMs: number;
+  /** Of the arrivals, when the fetch began. */
+  readonly since: number;
+  /** How many; not known before the next count. */
+  count: number | undefined;
 }
 
 /**
@@ -23,10 +34,10 @@ export interface Waiting {
   of(token: string, key: string): KeyState;
   keyOf(token: string): string | undefined;
   learn(token: string, key: string | undefined): void;
-  /** A message of this key was stored. */
+  /** A message of this key was stored, or is ready again. */
   arrived(token: string): void;
-  /** A fetch gave fewer than were asked for. */
-  exhausted(state: KeyState, got: number): void;
+  /** A fetch gave fewer than were asked for. `since`: the arrivals when it began. */
+  exhausted(state: KeyState, got: number, since: number): void;
   putOff(state: KeyState, until: number): void;
   ready(counts: ReadonlyMap<string, number>): readonly Backlog[];
   close(): void;
@@ -54,13 +65,13 @@ export function createWaiting(clock: Clock, hint: () => void): Waiting {
     },
     arrived: (token) => {
       const state = states.get(token);
-      if (state !== undefined) state.hidden = undefined;
+      if (state !== undefined) state.arrivals += 1;
     },
-    exhausted: (state, got) => {
-      const before = got > 0 ? undefined : state.hidden;
-      const waitMs = before === undefined ? firstWaitMs : Math.min(before.waitMs * 2, longestWaitMs);
-      const until = clock.monotonic() + waitMs;
-      state.hidden = { until, waitMs, count: undefined };
+    exhausted: (state, got, since) => {
+      const now = clock.monotonic();
+      const waitMs = got > 0 ? firstWaitMs : waitAfter(state.hidden, now);
+      const until = now + waitMs;
+      state.hidden = { until, waitMs, since, count: undefined };
       alarm.at(until);
     },
     putOff: (state, until) => {
@@ -85,8 +96,14 @@ export function createWaiting(clock: Clock, hint: () => void): Waiting {
   };
 }
 
+/** Longer each time that waiting was in vain. */
+function waitAfter(before: Hidden | undefined, now: number): number {
+  if (before === undefined) return firstWaitMs;
+  return before.until > now ? before.waitMs : Math.min(before.waitMs * 2, longestWaitMs);
+}
+
 function fresh(token: string, key: string): KeyState {
-  return { token, key, known: false, inHand: 0, putOff: [], hidden: undefined, usedAt: 0 };
+  return { token, key, known: false, inHand: 0, putOff: [], hidden: undefined, arrivals: 0, usedAt: 0 };
 }
 
 function forget(states: Map<string, KeyState>, token: string, state: KeyState, now: number): void {
@@ -98,12 +115,15 @@ function forget(states: Map<string, KeyState>, token: string, state: KeyState, n
 
 /** How many of the messages under a key could be fetched now, as far as this process can tell. */
 export function readyOf(state: KeyState, count: number, now: number): number {
-  while ((state.putOff[0] ?? Infinity) <= now) state.putOff.shift();
+  while ((state.putOff[0] ?? Infinity) <= now) {
+    state.putOff.shift();
+    state.arrivals += 1;
+  }
   const notOurs = Math.max(0, count - state.inHand - state.putOff.length);
   const { hidden } = state;
   if (hidden === undefined) return notOurs;
-  // The fetch that came back short said that none of these can be had.
-  hidden.count ??= notOurs;
+  // The fetch that came back short said that none of these can be had, but for those that are new since.
+  hidden.count ??= Math.max(0, notOurs - (state.arrivals - hidden.since));
   hidden.count = Math.min(hidden.count, notOurs);
   return hidden.until <= now ? notOurs : notOurs - hidden.count;
 }

@@ -166,13 +166,14 @@ async function fetchSome(
   const { deliveries } = options;
   const token = subjectToken(key);
   const state = queue.waiting.of(token, key);
+  const since = state.arrivals;
   const source: Source = { stream: queue.stream, consumer: `key-${token}`, nameOf: () => queue.name };
   // Kept from now on, so that fetches side by side don't take more than there is room for.
   queue.taken += wanted;
   let kept = 0;
   try {
     const { messages } = await pullNow(queue, source, state, wanted, options);
-    if (messages.length < wanted) queue.waiting.exhausted(state, messages.length);
+    if (messages.length < wanted) queue.waiting.exhausted(state, messages.length, since);
     const holder = holderOf(queue, state);
     const received = await Promise.all(
       messages.map(async (message) => {
@@ -244,8 +245,10 @@ function holderOf(queue: Queue, state: KeyState): Holder {
     },
     ended: (how) => {
       queue.taken -= 1;
-      if (how === 'again') queue.hint();
-      else if (how !== 'gone') queue.waiting.putOff(state, how);
+      if (how === 'again') {
+        state.arrivals += 1;
+        queue.hint();
+      } else if (how !== 'gone') queue.waiting.putOff(state, how);
       free(queue);
     },
   };
