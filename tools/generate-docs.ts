@@ -53,7 +53,7 @@ function messageTable(): string {
 function hintTable(): string {
   const rows = (Object.keys(hints) as HintName[]).map((name) => {
     const { owner, keyed, summary } = hints[name];
-    return `| \`${hintSubject('sluice', name)}${keyed ? '.<service>' : ''}\` | ${owner} | ${summary} |`;
+    return `| \`${hintSubject('sluice', name)}${keyed ? '.<service>' : ''}\` | ${owner === 'every' ? 'every process' : owner} | ${summary} |`;
   });
   return ['| subject | said by | meaning |', '|---|---|---|', ...rows].join('\n');
 }

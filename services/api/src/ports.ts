@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import type { ProcessChecks } from '@sluice/shared/checks';
 import type { RunnerCall, RunnerLogEntry, RunnerResult, ServiceDefinition } from '@sluice/shared/contracts';
 import type { Fault } from './domain/faults.ts';
 
@@ -30,6 +31,14 @@ export interface Installation {
   readonly slots: number;
   /** Folder of the buckets where they are folders. */
   readonly bucketsPath?: string;
+}
+
+/** What `GET /system/checks` is made of, beside what other processes say. */
+export interface DeploymentChecks {
+  /** This process. */
+  readonly self: ProcessChecks;
+  /** Components of which one process at least has to be heard. */
+  readonly expected: readonly string[];
 }
 
 /** A machine that performs attempts. */

@@ -19,6 +19,7 @@ import { createBuckets } from './app/buckets.ts';
 import { createCalls } from './app/calls/calls.ts';
 import { createKnownRunners } from './app/calls/known-runners.ts';
 import { createCallLog } from './app/call-log.ts';
+import { createChecks } from './app/checks.ts';
 import { createDirectory } from './app/directory.ts';
 import { createJobs } from './app/jobs.ts';
 import { createRunFeed } from './app/live/run-feed.ts';
@@ -30,7 +31,15 @@ import { createSubmitJob } from './app/submit-job.ts';
 import type { ApiConfig } from './config.ts';
 import type { HttpContext } from './http/context.ts';
 import { createServer } from './http/server.ts';
-import type { Capabilities, Installation, NodeFacts, Random, UrlVerifier } from './ports.ts';
+import { ownChecks } from './app/own-checks.ts';
+import type {
+  Capabilities,
+  DeploymentChecks,
+  Installation,
+  NodeFacts,
+  Random,
+  UrlVerifier,
+} from './ports.ts';
 
 export interface ApiDeps {
   readonly config: ApiConfig;
@@ -48,6 +57,8 @@ export interface ApiDeps {
   readonly installation: () => Installation;
   /** Asked for each `GET /system/status`. */
   readonly nodes: () => Promise<readonly NodeFacts[]>;
+  /** For `GET /system/checks`. @default whether the bus, the ledger and the object store answer */
+  readonly checks?: DeploymentChecks;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Registry;
@@ -96,6 +107,7 @@ export function createApi(deps: ApiDeps): Api {
       await context.directory.start();
       try {
         await context.runners.start();
+        await context.checks.start();
         context.calls.start();
         await app.listen({ host: config.host, port: config.port, backlog: 1024 });
       } catch (error) {
@@ -117,7 +129,8 @@ export function createApi(deps: ApiDeps): Api {
   };
 }
 
-async function closeContext({ feed, runners, calls, directory }: HttpContext): Promise<void> {
+async function closeContext({ checks, feed, runners, calls, directory }: HttpContext): Promise<void> {
+  await checks.stop();
   await calls.stop();
   await runners.stop();
   await feed.close();
@@ -167,6 +180,7 @@ function httpContext(deps: ApiDeps): HttpContext {
     countObjects: createObjectCount(deps),
     startedAt: deps.clock.now(),
     callLog: createCallLog(),
+    checks: createChecks({ ...deps, checks: deps.checks ?? ownChecks({ ...deps, instance: caller }) }),
     buckets: createBuckets({
       objects,
       definitions,

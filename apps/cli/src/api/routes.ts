@@ -78,6 +78,8 @@ export interface Api {
   redriveDeadLetter(id: string): Promise<JsonRecord>;
   deleteDeadLetter(id: string): Promise<void>;
   overview(): Promise<JsonRecord>;
+  /** What the processes of the installation find; undefined from a server that does not tell. */
+  checks(): Promise<JsonRecord | undefined>;
   /** Whether anybody answers; no login is needed. */
   health(): Promise<HttpReply>;
   /** What is switched on, and the S3 server. */
@@ -223,7 +225,14 @@ function runRoutes(client: ApiClient): RunRoutes {
 
 type AdminRoutes = Pick<
   Api,
-  'deadLetters' | 'redriveDeadLetter' | 'deleteDeadLetter' | 'overview' | 'info' | 'health' | 'systemConfig'
+  | 'deadLetters'
+  | 'redriveDeadLetter'
+  | 'deleteDeadLetter'
+  | 'overview'
+  | 'checks'
+  | 'info'
+  | 'health'
+  | 'systemConfig'
 >;
 
 function adminRoutes(client: ApiClient): AdminRoutes {
@@ -248,6 +257,10 @@ function adminRoutes(client: ApiClient): AdminRoutes {
       record(await client.json({ method: 'GET', path: '/system/config' }), 'the configuration'),
     info: async () =>
       record(await client.json({ method: 'GET', path: '/system/info' }), 'the information about the server'),
+    checks: async () => {
+      const answer = await client.find({ method: 'GET', path: '/system/checks' });
+      return answer === undefined ? undefined : record(answer, 'the findings');
+    },
     overview: async () =>
       record(await client.json({ method: 'GET', path: '/system/overview' }), 'the overview'),
   };

@@ -98,10 +98,22 @@ async function show(local: LocalContext, checks: readonly Check[]): Promise<void
     warn: colors.yellow('warn'),
     fail: colors.red('FAIL'),
   };
-  const rows = checks.flatMap(({ check, status, detail, mend }) => [
-    [shown[status], check, oneLine(detail)],
-    ...(mend === undefined ? [] : [['', '', `→ ${oneLine(mend)}`]]),
+  const rows = byComponent(checks).flatMap(({ component, of }) => [
+    ...(component === undefined ? [] : [['', colors.bold(oneLine(component)), '']]),
+    ...of.flatMap(({ check, status, detail, mend }) => [
+      [shown[status], oneLine(check), oneLine(detail)],
+      ...(mend === undefined ? [] : [['', '', `→ ${oneLine(mend)}`]]),
+    ]),
   ]);
   const columns = ['', 'CHECK', ''].map((title) => ({ title }));
   await local.io.out(`${tableText(columns, rows)}\n`);
+}
+
+/** What was found from here first, then each component's under its name. */
+function byComponent(
+  checks: readonly Check[],
+): readonly { readonly component: string | undefined; readonly of: readonly Check[] }[] {
+  return [...Map.groupBy(checks, ({ component }) => component)]
+    .map(([component, of]) => ({ component, of }))
+    .sort((a, b) => Number(a.component !== undefined) - Number(b.component !== undefined));
 }

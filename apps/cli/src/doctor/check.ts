@@ -3,6 +3,8 @@ export type Status = 'ok' | 'warn' | 'fail';
 
 /** What was looked at, what was found, and how to mend it. */
 export interface Check {
+  /** Of the server's checks: the component that found it. */
+  readonly component?: string;
   readonly check: string;
   readonly status: Status;
   readonly detail: string;

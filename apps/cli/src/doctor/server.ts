@@ -7,6 +7,7 @@ import { durationText } from '../format/quantity.ts';
 import { oneLine, plural } from '../format/text.ts';
 import { clientVersion } from '../version.ts';
 import { failure, ok, warning, type Check } from './check.ts';
+import { deploymentChecks } from './deployment.ts';
 
 /** A failure of the client is a failed check, with the same advice. */
 export function failed(check: string, error: unknown): Check {
@@ -69,15 +70,22 @@ export async function systemChecks(context: Context): Promise<readonly Check[]> 
     return [failed('login', error)];
   }
   const checks = [ok('login', `as ${oneLine(user ?? 'nobody')}`), versionCheck(textIn(info, 'version'))];
-  for (const look of [overviewChecks, storeChecks]) {
+  for (const [name, look] of looks) {
     try {
       checks.push(...(await look(context)));
     } catch (error) {
-      checks.push(failed(look === overviewChecks ? 'overview' : 'object store', error));
+      context.signal.throwIfAborted();
+      checks.push(failed(name, error));
     }
   }
   return checks;
 }
+
+const looks: readonly (readonly [string, (context: Context) => Promise<readonly Check[]>])[] = [
+  ['overview', overviewChecks],
+  ['object store', storeChecks],
+  ['components', deploymentChecks],
+];
 
 function versionCheck(server: string | undefined): Check {
   const client = clientVersion();

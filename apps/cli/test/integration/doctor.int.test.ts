@@ -99,9 +99,69 @@ it('warns of what may not work', async () => {
   expect(bad.map(({ mend }) => mend).join('\n')).toContain('chmod 600');
 });
 
+const process = (component: string, instance: string, checks: object[]): object => ({
+  component,
+  instance,
+  version: '1',
+  started_at: '2026-01-02T03:04:05.678Z',
+  heard_at: '2026-01-02T03:04:05.678Z',
+  checks,
+});
+const fine = { name: 'NATS', ok: true, severity: 'warning', message: 'well' };
+const full = { name: 'NATS storage', ok: false, severity: 'warning', message: '90 % full', mend: 'more' };
+const gone = { name: 'Redis\u001b[2J', ok: false, severity: 'error', message: 'gone', mend: 'start it' };
+
+it('tells what the processes of the server find, each component once', async () => {
+  const server = await serve({
+    '/system/checks': (_, response) => {
+      json(response, {
+        ok: false,
+        checks: [{ name: 'scheduler', ok: true, severity: 'warning', message: 'One process.' }],
+        processes: [
+          process('api', 'a', [fine, full]),
+          process('api', 'b', [fine]),
+          process('scheduler', 'c', [fine, gone]),
+        ],
+      });
+    },
+  });
+  const { code, bad } = await doctor(server.url);
+  expect(code).toBe(1);
+  expect(bad).toMatchObject([
+    { component: 'api', status: 'warn', detail: '90 % full (1 of 2 processes)', mend: 'more' },
+    { component: 'scheduler', status: 'fail', detail: 'gone', mend: 'start it' },
+  ]);
+  const table = await sluice(['doctor', '--url', server.url], { env: { XDG_CONFIG_HOME: folder.path } });
+  const lines = table.stdout.split('\n').map((line) => line.trim());
+  const from = lines.indexOf('installation');
+  expect(lines.slice(from).map((line) => line.replace(/ {2,}/g, '  '))).toEqual([
+    'installation',
+    'ok  scheduler  One process.',
+    'api',
+    'ok  NATS  well',
+    'warn  NATS storage  90 % full (1 of 2 processes)',
+    '→ more',
+    'scheduler',
+    'ok  NATS  well',
+    'FAIL  Redis\\u001b[2J  gone',
+    '→ start it',
+    '',
+  ]);
+});
+
+it('asks nothing more of a server that does not tell of its processes', async () => {
+  const server = await serve({
+    '/system/checks': (_, response) => {
+      text(response, '404 page not found', 404);
+    },
+  });
+  expect(await doctor(server.url)).toMatchObject({ code: 0, bad: [] });
+});
+
 it.each([
   ['a wrong password', { '/system/info': 401 }, 'login'],
   ['a server without an overview', { '/system/overview': 404 }, 'overview'],
+  ['a server whose checks fail', { '/system/checks': 400 }, 'components'],
 ])('fails for %s', async (_, statuses, check) => {
   const over = Object.entries(statuses).map(([url, status]): [string, Answer] => [
     url,

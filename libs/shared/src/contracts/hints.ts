@@ -1,4 +1,5 @@
 import { Type, type Static, type TSchema } from 'typebox';
+import { ComponentChecks } from './checks.ts';
 import { subjectToken } from './subject.ts';
 
 /** How much of a service's warm runners is asked for by one api process, said whenever it changes and again every few seconds. */
@@ -85,8 +86,8 @@ export type ClusterState = Static<typeof ClusterState>;
 
 export interface HintContract {
   readonly schema: TSchema;
-  /** The component that says it. */
-  readonly owner: 'api' | 'scheduler';
+  /** The component that says it; `every` where each process does. */
+  readonly owner: 'api' | 'scheduler' | 'every';
   readonly keyed: boolean;
   readonly summary: string;
 }
@@ -119,6 +120,12 @@ export const hints = {
     owner: 'scheduler',
     keyed: false,
     summary: 'What performs runs, and how much of it is in use.',
+  },
+  'component.checks': {
+    schema: ComponentChecks,
+    owner: 'every',
+    keyed: false,
+    summary: 'What a process found of itself and of the servers that it works with, and how to mend it.',
   },
 } as const satisfies Record<string, HintContract>;
 

@@ -1,5 +1,6 @@
 export * from './attempt.ts';
 export * from './catalogue.ts';
+export * from './checks.ts';
 export * from './hints.ts';
 export * from './identity.ts';
 export * from './image.ts';

@@ -7,6 +7,7 @@ import type { Buckets } from '../app/buckets.ts';
 import type { Calls } from '../app/calls/calls.ts';
 import type { KnownRunners } from '../app/calls/known-runners.ts';
 import type { CallLog } from '../app/call-log.ts';
+import type { Checks } from '../app/checks.ts';
 import type { Directory } from '../app/directory.ts';
 import type { Jobs } from '../app/jobs.ts';
 import type { RunFeed } from '../app/live/run-feed.ts';
@@ -43,6 +44,7 @@ export interface HttpContext {
   readonly countObjects: () => Promise<ObjectCount>;
   /** When this process began, epoch milliseconds. */
   readonly startedAt: number;
+  readonly checks: Checks;
   /** The last calls of services. */
   readonly callLog: CallLog;
   readonly random: Random;

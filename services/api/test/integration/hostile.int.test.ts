@@ -52,6 +52,7 @@ const paths = [
   '/system/dead-letters/x',
   '/system/dead-letters/x/redrive',
   '/system/overview',
+  '/system/checks',
   '/objects/demo/k',
   '/metrics',
 ];

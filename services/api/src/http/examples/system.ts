@@ -122,6 +122,32 @@ export const systemExamples = {
       buckets_path: '/var/lib/sluice/buckets',
     },
   },
+  checks: {
+    status: 200,
+    response: {
+      ok: false,
+      checks: [
+        { name: 'api', ok: true, severity: 'warning', message: 'One process.' },
+        {
+          name: 'scheduler',
+          ok: false,
+          severity: 'error',
+          message: 'No scheduler has been heard for 30 s.',
+          mend: 'Is it running, and does it use the same NATS_URL and SLUICE_NAMESPACE?',
+        },
+      ],
+      processes: [
+        {
+          component: 'api',
+          instance: '0b54ae59',
+          version: '0.1.0',
+          started_at: '2026-01-02T03:04:05.678Z',
+          heard_at: '2026-01-02T03:14:05.678Z',
+          checks: [{ name: 'bus', ok: true, severity: 'warning', message: 'Answers.' }],
+        },
+      ],
+    },
+  },
   metrics: {
     status: 200,
     response: '# HELP sluice_runs Runs by state.\n# TYPE sluice_runs gauge\nsluice_runs{state="running"} 1\n',

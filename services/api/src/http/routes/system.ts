@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { Type, type Static } from 'typebox';
 import { allowedImages, ConfigInput, setAllowedImages } from '../../app/image-policy.ts';
 import { Overview, readOverview } from '../../app/overview.ts';
+import { SystemChecks } from '../../app/checks.ts';
 import { SystemLogs } from '../../app/call-log.ts';
 import { readStatus, SystemStatus } from '../../app/system-status.ts';
 import { SystemConfig, systemConfig, SystemInfo, systemInfo } from '../../app/system-info.ts';
@@ -69,6 +70,14 @@ const docs = {
     response: { 200: json(Overview, 'Adapters, runs by state, slots.') },
     example: systemExamples.overview,
   },
+  checks: {
+    summary: 'What every process of the installation finds wrong, and how to mend it.',
+    description:
+      'The process that answers looks for itself at that moment (some seconds where a server does not answer); of the others it gives what they said in the last 30 seconds.',
+    tag: 'system',
+    response: { 200: json(SystemChecks, 'Findings, also where there are faults.') },
+    example: systemExamples.checks,
+  },
   metrics: {
     summary: 'Figures for Prometheus.',
     tag: 'system',
@@ -104,6 +113,14 @@ export function systemRoutes(app: FastifyInstance, context: HttpContext): void {
     wire: 'sluice',
     schema: docs.overview,
     handler: async () => readOverview({ ...context, version: context.config.version }),
+  });
+  addRoute(app, {
+    method: 'GET',
+    url: '/system/checks',
+    access: admin('system.read'),
+    wire: 'sluice',
+    schema: docs.checks,
+    handler: async () => context.checks.read(),
   });
   addRoute(app, {
     method: 'GET',
