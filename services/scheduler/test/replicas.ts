@@ -13,7 +13,7 @@ import {
   type FolderObjectStore,
   openDatabase,
 } from '@sluice/shared/adapters';
-import { createOutboxRelay } from '@sluice/shared/bus';
+import { createOutboxRelay, type Bus } from '@sluice/shared/bus';
 import {
   carryingStartMessage,
   runChangedMessage,
@@ -65,12 +65,18 @@ export interface ReplicaWorld<L extends RunLedger = RunLedger> {
 
 /** Real bus, ledger, definitions and objects in a temporary folder, for several schedulers. */
 export async function openReplicaWorld(): Promise<ReplicaWorld>;
-export async function openReplicaWorld<L extends RunLedger>(open: OpenWorld<L>): Promise<ReplicaWorld<L>>;
-export async function openReplicaWorld(open: OpenWorld<RunLedger> = embeddedLedger): Promise<ReplicaWorld> {
+export async function openReplicaWorld<L extends RunLedger>(
+  open: OpenWorld<L>,
+  bus?: Bus,
+): Promise<ReplicaWorld<L>>;
+export async function openReplicaWorld(
+  open: OpenWorld<RunLedger> = embeddedLedger,
+  given?: Bus,
+): Promise<ReplicaWorld> {
   const root = await mkdtemp(join(tmpdir(), 'sluice-replicas-'));
   const log = silentLogger();
   const db = openDatabase({ path: join(root, 'sluice.db'), clock, log });
-  const bus = createSqliteBus({ db, namespace: 'test', clock, log, random: randomBytes });
+  const bus = given ?? createSqliteBus({ db, namespace: 'test', clock, log, random: randomBytes });
   const { ledger, close: closeLedger } = await open({
     folder: root,
     eventsFor: (run) => [runChangedMessage(run, clock.now())],

@@ -3,20 +3,10 @@ import { createRedisRunLedger, openRedis } from '@sluice/shared/adapters';
 import { Secret } from '@sluice/shared/config';
 import { systemClock as clock } from '@sluice/shared/lifecycle';
 import { silentLogger } from '@sluice/shared/telemetry';
+import { removeAll } from '../redis-cleaning.ts';
 import { describeRebuild } from '../rebuild.suite.ts';
 
 const log = silentLogger();
-/** Not among the server's scripts: it is sent whole. */
-const removeAll = {
-  sha: '0'.repeat(40),
-  lua: `local cursor = '0'
-repeat
-  local found = redis.call('SCAN', cursor, 'MATCH', KEYS[1] .. '*', 'COUNT', 1000)
-  cursor = found[1]
-  if #found[2] > 0 then redis.call('UNLINK', unpack(found[2])) end
-until cursor == '0'
-return 1`,
-};
 
 describeRebuild('Redis', async (messages) => {
   const { REDIS_URL: url } = process.env;
