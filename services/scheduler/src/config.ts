@@ -1,4 +1,4 @@
-import { integer } from '@sluice/shared/config';
+import { integer, secret, text } from '@sluice/shared/config';
 
 /** Variables of the scheduler; `TTL_JOB` is OSCAR's (OSCAR §8). */
 export const schedulerVariables = {
@@ -43,5 +43,23 @@ export const schedulerVariables = {
     min: 1,
     max: 315_360_000,
     fallback: 2_592_000,
+  }),
+};
+
+/** Variables of the storage keys that pods get. */
+export const podStorageVariables = {
+  SLUICE_POD_S3_DURATION: integer({
+    why: 'Seconds that the storage keys of a pod last; at most what the S3 server allows. Pods renew them.',
+    min: 900,
+    max: 604_800,
+    fallback: 43_200,
+  }),
+  SLUICE_POD_S3_ACCESS_KEY: text({
+    why: 'Access key that all pods get where the S3 server has no short-lived keys (AssumeRole). Weaker: it opens the paths of all services and does not expire.',
+    fallback: undefined,
+  }),
+  SLUICE_POD_S3_SECRET_KEY: secret({
+    why: 'Secret key of SLUICE_POD_S3_ACCESS_KEY.',
+    fallback: undefined,
   }),
 };

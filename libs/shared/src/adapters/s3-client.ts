@@ -11,6 +11,8 @@ export interface S3Connection {
   readonly region: string;
   readonly accessKey: string;
   readonly secretKey: Secret;
+  /** Of keys that end by themselves. */
+  readonly sessionToken?: Secret | undefined;
   /** Whether the server's certificate is checked. */
   readonly verify: boolean;
   /** Certificates (PEM) that are trusted beside the system's. */
@@ -73,6 +75,7 @@ function createS3Client(S3: typeof Client, connection: S3Connection): S3Client {
     useSSL: secure,
     accessKey: connection.accessKey,
     secretKey: connection.secretKey.reveal(),
+    ...(connection.sessionToken === undefined ? {} : { sessionToken: connection.sessionToken.reveal() }),
     region,
     pathStyle: true,
     transport: transportOf({ secure, silenceMs: connection.silenceMs ?? 30_000, closed: closing.signal }),

@@ -1,9 +1,9 @@
-import { createHash, createHmac } from 'node:crypto';
 import type { Clock } from '../lifecycle/index.ts';
 import { encodeObjectKey, type PresignedUrl, type PresignRequest } from '../stores/index.ts';
 import { requiredHeaders } from './presign.ts';
 import type { S3Connection } from './s3-client.ts';
 import { encodeQuery } from './s3-names.ts';
+import { signatureOf, signatureScope, signatureTime } from './s3-sign.ts';
 
 /**
  * A URL that allows one request to the S3 server for a while (AWS signature version 4 in the query). By hand: the package leaves the content type
@@ -14,6 +14,7 @@ export function presignS3(
   request: PresignRequest,
 ): PresignedUrl {
   const now = clock.now();
+  const { sessionToken } = connection;
   const upload = request.operation === 'upload';
   const method = upload ? 'PUT' : 'GET';
   const headers = requiredHeaders(request);
@@ -21,35 +22,26 @@ export function presignS3(
     .map(([name, value]) => [name.toLowerCase(), value.trim().replace(/ +/g, ' ')] as const)
     .toSorted(([a], [b]) => (a < b ? -1 : 1));
   const names = signed.map(([name]) => name).join(';');
-  const time = new Date(now).toISOString().replace(/[-:]|\.\d{3}/g, '');
-  const scope = [time.slice(0, 8), connection.region, 's3', 'aws4_request'];
+  const time = signatureTime(now);
+  const scope = signatureScope(connection, time, 's3');
   const type = upload ? undefined : request.contentType;
   const query = [
     ['X-Amz-Algorithm', 'AWS4-HMAC-SHA256'],
     ['X-Amz-Credential', [connection.accessKey, ...scope].join('/')],
     ['X-Amz-Date', time],
     ['X-Amz-Expires', String(request.expiresInSeconds)],
+    ...(sessionToken === undefined ? [] : [['X-Amz-Security-Token', sessionToken.reveal()]]),
     ['X-Amz-SignedHeaders', names],
     ...(type === undefined ? [] : [['response-content-type', type]]),
   ].map((pair) => pair.map(encodeQuery).join('='));
   const path = `/${request.bucket}/${encodeObjectKey(request.key)}`;
   const lines = signed.map(([name, value]) => `${name}:${value}\n`).join('');
   const canonical = [method, path, query.join('&'), lines, names, 'UNSIGNED-PAYLOAD'].join('\n');
-  const digest = createHash('sha256').update(canonical).digest('hex');
-  const toSign = ['AWS4-HMAC-SHA256', time, scope.join('/'), digest].join('\n');
-  const signature = sign(signingKey(connection, scope), toSign).toString('hex');
+  const signature = signatureOf(connection, { canonical, time, scope });
   return {
     method,
     url: `${endpoint.protocol}//${endpoint.host}${path}?${query.join('&')}&X-Amz-Signature=${signature}`,
     expiresAt: now + request.expiresInSeconds * 1000,
     headers,
   };
-}
-
-function signingKey({ secretKey }: S3Connection, scope: readonly string[]): Buffer {
-  return scope.reduce(sign, Buffer.from(`AWS4${secretKey.reveal()}`));
-}
-
-function sign(key: Buffer, text: string): Buffer {
-  return createHmac('sha256', key).update(text).digest();
 }

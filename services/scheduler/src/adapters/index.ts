@@ -13,3 +13,4 @@ export type { KubeExecutorDeps, KubeTiming } from './kube-executor.ts';
 export type { AttemptStanding } from './kube-judge.ts';
 export { createKubeRunners } from './kube-runners.ts';
 export type { KubeRunnersDeps, KubeRunnersTiming } from './kube-runners.ts';
+export { createS3Grants, type S3GrantsDeps } from './s3-grants.ts';
