@@ -1,7 +1,13 @@
 import type { Bus, Subscription } from '@sluice/shared/bus';
 import { AppError } from '@sluice/shared/errors';
 import type { Clock, Component } from '@sluice/shared/lifecycle';
-import type { DefinitionStore, ObjectStore, RunLedger } from '@sluice/shared/stores';
+import {
+  createSoleLeases,
+  type DefinitionStore,
+  type Leases,
+  type ObjectStore,
+  type RunLedger,
+} from '@sluice/shared/stores';
 import type { Logger, Registry, Tracer } from '@sluice/shared/telemetry';
 import { createAcceptor } from './app/accept.ts';
 import { startBackfills } from './app/backfill.ts';
@@ -21,6 +27,8 @@ export interface StorageEventsDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Registry;
+  /** Which replica lists which path. @default this process is the only one */
+  readonly leases?: Leases;
   /** @default none */
   readonly tracer?: Tracer;
   readonly config: StorageEventsConfig;
@@ -85,7 +93,7 @@ export function createStorageEvents(deps: StorageEventsDeps): StorageEvents {
 async function startParts(deps: StorageEventsDeps, metrics: StorageEventsMetrics): Promise<Parts> {
   const { source, definitions, ledger, objects, bus, clock, log, config } = deps;
   const cache = createDefinitionCache({ definitions, clock, log });
-  const floors = createFloorBook({ definitions, objects, log });
+  const floors = createFloorBook({ definitions, objects, clock, log });
   const acceptor = createAcceptor({
     cache,
     floors,
@@ -104,6 +112,7 @@ async function startParts(deps: StorageEventsDeps, metrics: StorageEventsMetrics
     clock,
     log,
     metrics,
+    leases: deps.leases ?? createSoleLeases(),
     marginMs,
     intervalMs,
   });
@@ -132,7 +141,7 @@ async function startParts(deps: StorageEventsDeps, metrics: StorageEventsMetrics
     await source.start({
       onNotifications: (batch) => acceptor.notified(batch),
       onGap: (path) => {
-        reconciler.request([path]);
+        reconciler.request([path], true);
       },
     });
     prefixes.start();

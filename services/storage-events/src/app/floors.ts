@@ -1,3 +1,4 @@
+import type { Clock } from '@sluice/shared/lifecycle';
 import type { BucketPath, DefinitionStore, ObjectStore } from '@sluice/shared/stores';
 import type { Logger } from '@sluice/shared/telemetry';
 import { effectiveFloor } from '../domain/floors.ts';
@@ -13,12 +14,17 @@ export interface FloorBook {
   forget(uid: string): void;
 }
 
+/** Another replica may raise a floor; far less than claims are kept. */
+const freshMs = 600_000;
+
 export function createFloorBook(deps: {
   definitions: DefinitionStore;
   objects: ObjectStore;
+  clock: Clock;
   log: Logger;
 }): FloorBook {
-  const { definitions, objects, log } = deps;
+  const { definitions, objects, clock, log } = deps;
+  const readAt = new Map<string, number>();
   const byUid = new Map<string, Map<string, number>>();
   const warned = new Set<string>();
   const refresh = async (service: KnownService, now: number): Promise<Map<string, number>> => {
@@ -41,6 +47,7 @@ export function createFloorBook(deps: {
       }
     }
     byUid.set(service.uid, floors);
+    readAt.set(service.uid, clock.monotonic());
     return floors;
   };
   return {
@@ -48,7 +55,8 @@ export function createFloorBook(deps: {
       await refresh(service, now);
     },
     of: async (service, path) => {
-      const known = byUid.get(service.uid)?.get(pathKey(path));
+      const isFresh = clock.monotonic() - (readAt.get(service.uid) ?? Number.NEGATIVE_INFINITY) < freshMs;
+      const known = isFresh ? byUid.get(service.uid)?.get(pathKey(path)) : undefined;
       if (known !== undefined) return known;
       const floors = await refresh(service, await objects.now());
       return floors.get(pathKey(path)) ?? service.updatedAt;
@@ -59,6 +67,7 @@ export function createFloorBook(deps: {
     },
     forget: (uid) => {
       byUid.delete(uid);
+      readAt.delete(uid);
       warned.delete(uid);
     },
   };

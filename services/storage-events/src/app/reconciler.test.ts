@@ -1,5 +1,5 @@
 import { AppError } from '@sluice/shared/errors';
-import { splitPath, type ObjectStore } from '@sluice/shared/stores';
+import { createSoleLeases, splitPath, type Leases, type ObjectStore } from '@sluice/shared/stores';
 import { createMetrics, silentLogger } from '@sluice/shared/telemetry';
 import { eventually, fakeClock } from '@sluice/shared/testing';
 import { afterEach, expect, test } from 'vitest';
@@ -26,6 +26,7 @@ const service = (name: string, path: string): KnownService => ({
 function reconcilerOver(
   paths: readonly string[],
   list: (path: string, page: number) => { pages: number; takesMs?: number },
+  leases: Leases = createSoleLeases(),
 ) {
   const clock = fakeClock();
   const listed: string[] = [];
@@ -51,6 +52,7 @@ function reconcilerOver(
     cache: { start: async () => {}, stop: async () => {}, index: () => index },
     floors: { refresh: async () => {}, of: async () => 0, raise: async () => {}, forget: () => {} },
     clock,
+    leases,
     marginMs: 86_400_000,
     log,
     metrics: createStorageEventsMetrics(createMetrics(), () => reconciler.failing().size),
@@ -154,4 +156,55 @@ test('a full pass on request is one that begins later, whatever failed before', 
   await reconciler.stop();
   await expect(Promise.race([waiting, reconciler.fullPass()])).rejects.toThrow('stopped');
   await waiting.catch(() => {});
+});
+
+/** Leases of one store, as one replica has them. */
+function replicaLeases(shared: Map<string, string>, replica: string): Leases {
+  return {
+    hold: async (name) => {
+      const holder = shared.get(name) ?? replica;
+      shared.set(name, holder);
+      return holder === replica;
+    },
+    release: async (name) => {
+      if (shared.get(name) === replica) shared.delete(name);
+    },
+  };
+}
+
+test('of two replicas one lists a path; the other does when that one fails, stops, or word of it was missed', async () => {
+  const shared = new Map<string, string>();
+  let broken = false;
+  const first = reconcilerOver(
+    ['photos/in', 'photos/more'],
+    () => {
+      if (broken) throw new AppError('unavailable', 'away');
+      return { pages: 1 };
+    },
+    replicaLeases(shared, 'first'),
+  );
+  const second = reconcilerOver(
+    ['photos/in', 'photos/more'],
+    () => ({ pages: 1 }),
+    replicaLeases(shared, 'second'),
+  );
+  first.reconciler.start();
+  await first.lists(2);
+  second.reconciler.start();
+  second.reconciler.request([splitPath('photos/in')]);
+  second.reconciler.request([splitPath('photos/more')], true);
+  await second.lists(1);
+  expect(second.listed).toEqual(['photos/more/1']);
+
+  broken = true;
+  first.reconciler.request([splitPath('photos/in')]);
+  await eventually('it has failed', async () => first.reconciler.failing().size === 1);
+  second.reconciler.request([splitPath('photos/in')]);
+  await second.lists(2);
+  expect(second.listed.at(-1)).toBe('photos/in/1');
+
+  await first.reconciler.stop();
+  second.reconciler.request([splitPath('photos/more')]);
+  await second.lists(3);
+  expect([...new Set(shared.values())]).toEqual(['second']);
 });
