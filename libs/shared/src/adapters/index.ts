@@ -20,7 +20,12 @@ export { createPresigner, type PresignGrant, type Presigner, type SignedRequest 
 export { stripLogTimes } from './folder-log-lines.ts';
 export type { ObjectIndex, ObjectRecord, ObjectStateRef } from './folder-index.ts';
 export { createS3ObjectStore, type S3ObjectStore, type S3ObjectStoreDeps } from './s3-object-store.ts';
-export { createAssumeRole, type AssumeRole, type AssumeRoleDeps, type SessionKeys } from './s3-assume-role.ts';
+export {
+  createAssumeRole,
+  type AssumeRole,
+  type AssumeRoleDeps,
+  type SessionKeys,
+} from './s3-assume-role.ts';
 export { createS3BucketRules, type S3BucketRules, type S3BucketRulesDeps } from './s3-bucket-rules.ts';
 export type { S3Connection } from './s3-client.ts';
 export { createLeanS3Store, type LeanS3Options, type LeanS3Store, type S3Keys } from './s3-lite.ts';

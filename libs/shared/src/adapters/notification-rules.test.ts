@@ -25,7 +25,7 @@ describe('prefixes that rules need', () => {
   test('what no filter can say is cut off, so that more is covered, never less', () => {
     expect(coveringPrefixes(['a/\u0001b/', 'c\\d/', 'e/..\u0002/'])).toEqual(['a/', 'c', 'e/']);
     fc.assert(
-      fc.property(fc.array(fc.string({ unit: 'binary' })), (prefixes) => {
+      fc.property(fc.array(fc.string({ unit: 'binary' }), { maxLength: 6 }), (prefixes) => {
         const covering = coveringPrefixes(prefixes);
         for (const prefix of prefixes) expect(covering.some((one) => prefix.startsWith(one))).toBe(true);
         for (const one of covering) {
@@ -75,6 +75,12 @@ describe('merging', () => {
     expect(mergeRules(configuration(whole), ['in/'], settings)).toBeUndefined();
     expect(mergeRules(configuration(whole.replace('Created', 'Removed')), ['in/'], settings)).toBeDefined();
     expect(mergeRules(configuration(whole.replace('SLUICE', 'OTHER')), ['in/'], settings)).toBeDefined();
+  });
+
+  test('knows its target by the name that a server with a region gives it', () => {
+    const told = (mergeRules(empty, ['in/'], settings) ?? '').replace('sqs::', 'sqs:us-east-1:');
+    expect(mergeRules(told, ['in/'], settings)).toBeUndefined();
+    expect(mergeRules(told.replace('SLUICE', 'OTHER'), ['in/'], settings)).toBeDefined();
   });
 
   test('mends a rule of ours that somebody changed', () => {

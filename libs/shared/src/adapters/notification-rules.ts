@@ -98,7 +98,7 @@ function isOurs(entry: Entry, { namespace }: RuleSettings): boolean {
 
 function isCovered(entries: readonly Entry[], prefix: string, { arn }: RuleSettings): boolean {
   return entries.some(({ element, xml }) => {
-    if (element !== 'QueueConfiguration' || textOf(xml, 'Queue') !== arn) return false;
+    if (element !== 'QueueConfiguration' || !isSameTarget(textOf(xml, 'Queue') ?? '', arn)) return false;
     const events = elementsOf(xml, 'Event');
     if (!events.includes(created)) return false;
     let covered = true;
@@ -109,6 +109,13 @@ function isCovered(entries: readonly Entry[], prefix: string, { arn }: RuleSetti
     }
     return covered;
   });
+}
+
+/** A MinIO that has a region puts it into the names of its targets. */
+function isSameTarget(a: string, b: string): boolean {
+  const [one, other] = [a.split(':'), b.split(':')];
+  const isRegion = (at: number): boolean => at === 3 && (one[at] === '' || other[at] === '');
+  return one.length === other.length && one.every((part, at) => part === other[at] || isRegion(at));
 }
 
 function ruleXml(prefix: string, settings: RuleSettings): string {
