@@ -24,10 +24,9 @@ function policyOf(inputs: readonly string[], outputs: readonly string[]): Policy
 
 /** What a server makes of it: `*` is any text, `?` one character. */
 function matches(pattern: string, text: string): boolean {
-  const source = [...pattern].map((one) =>
-    one === '*' ? '[^]*' : one === '?' ? '[^]' : one.replace(/[\\^$.|+()[\]{}/]/g, '\\$&'),
-  );
-  return new RegExp(`^${source.join('')}$`, 'u').test(text);
+  const escaped = pattern.replaceAll(/[\\^$.|+()[\]{}/]/g, String.raw`\$&`);
+  const source = escaped.replaceAll('*', '[^]*').replaceAll('?', '[^]');
+  return new RegExp(`^${source}$`, 'u').test(text);
 }
 
 function allows(policy: Policy, action: string, resource: string, prefix?: string): boolean {
@@ -99,7 +98,11 @@ describe('the policy of a service', () => {
 });
 
 const part = fc
-  .string({ unit: fc.constantFrom(...'ab*?${}"\'\\ü日:@!&%+'), minLength: 1, maxLength: 12 })
+  .string({
+    unit: fc.constantFrom('a', 'b', '*', '?', '$', '{', '}', '"', "'", '\\', 'ü', '日', ':', '&', '%', '+'),
+    minLength: 1,
+    maxLength: 12,
+  })
   .filter((text) => text.trim() === text);
 
 test('no path opens anything but what lies below it', () => {
