@@ -144,6 +144,29 @@ const serviceNotes: Readonly<Record<string, Note>> = {
     suggested: ['Always', 'IfNotPresent'],
   },
   'sluice.network': { text: 'Give the script’s container a network (default false).' },
+  'sluice.run_as': {
+    text: 'On Kubernetes, the user that scripts run as, by number, with or without a group (default: the image’s).',
+    examples: ['1000', '1000:1000'],
+  },
+  'sluice.node_selector': { text: 'Labels that a Kubernetes node must have to run the service.' },
+  'sluice.tolerations': { text: 'Taints of Kubernetes nodes that the service’s pods bear.' },
+  'sluice.tolerations[].key': { text: 'Key of the taint; without it, with operator `Exists`, all of them.' },
+  'sluice.tolerations[].operator': { text: 'How the value compares.', suggested: ['Equal', 'Exists'] },
+  'sluice.tolerations[].value': { text: 'Value of the taint.' },
+  'sluice.tolerations[].effect': {
+    text: 'Effect of the taint; without it, all of them.',
+    suggested: ['NoSchedule', 'PreferNoSchedule', 'NoExecute'],
+  },
+  'sluice.tolerations[].toleration_seconds': {
+    text: 'How long a pod stays on a node that got a taint of effect `NoExecute`.',
+    min: 0,
+  },
+  'sluice.priority_class': { text: 'Kubernetes priority class of the service’s pods.' },
+  'sluice.queue': { text: 'Kueue local queue that the service’s runs wait in.' },
+  'sluice.volumes': { text: 'Kubernetes volume claims that there are already.' },
+  'sluice.volumes[].claim': { text: 'Name of the claim, in the namespace that runs have their pods in.' },
+  'sluice.volumes[].mount_path': { text: 'Where runs see it.', examples: ['/data'] },
+  'sluice.volumes[].read_only': { text: 'Whether runs may only read it (default false).' },
 };
 
 /** Of `storage_providers` and `clusters`, at the top of a file and in a service. */

@@ -97,6 +97,21 @@ const sluice: Fields = {
   allow_loop: 'boolean',
   image_pull_policy: 'text',
   network: 'boolean',
+  run_as: 'text',
+  node_selector: 'text-map',
+  tolerations: {
+    listOf: {
+      fields: { key: 'text', operator: 'text', value: 'text', effect: 'text', toleration_seconds: 'integer' },
+    },
+  },
+  priority_class: 'text',
+  queue: 'text',
+  volumes: {
+    listOf: {
+      fields: { claim: 'text', mount_path: 'text', read_only: 'boolean' },
+      required: ['claim', 'mount_path'],
+    },
+  },
 };
 
 /** Keys of a service (OSCAR §2.1 and what Sluice adds under `sluice`). What each means is in `notes.ts`, for the JSON Schema. */

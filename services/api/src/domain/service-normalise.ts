@@ -20,7 +20,7 @@ const logLevels = new Set(['NOTSET', 'DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITI
  * @throws AppError `invalid_input` with OSCAR's text for an empty path
  */
 export function normaliseService(input: ServiceInput, stamp: Stamp): ServiceDefinition {
-  const { kserve: _kserve, volume: _volume, federation, sluice, ...service } = input;
+  const { kserve: _kserve, volume, federation, sluice, ...service } = input;
   return {
     ...withoutEmptyOptions(service),
     memory: service.memory === '' ? '256Mi' : service.memory,
@@ -40,6 +40,7 @@ export function normaliseService(input: ServiceInput, stamp: Stamp): ServiceDefi
     // A mount that says anything is refused.
     mount: { storage_provider: '', path: '' },
     ...(sluice === undefined ? {} : { sluice }),
+    ...(volume === undefined || Object.values(volume).every((value) => value === '') ? {} : { volume }),
     ...(federation === undefined ? {} : { federation: normaliseFederation(federation) }),
   };
 }

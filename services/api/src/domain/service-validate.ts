@@ -1,5 +1,6 @@
 import { parseQuantity, type ServiceDefinition, type StorageIO } from '@sluice/shared/contracts';
 import { checkBucketName, splitPath } from '@sluice/shared/stores';
+import { clusterFaults } from './cluster-options.ts';
 import { faultOf, type Fault } from './faults.ts';
 import { checkRanges } from './ranges.ts';
 import { isOwn, ownProvider, providerOf } from './storage-path.ts';
@@ -32,6 +33,7 @@ export function validateService(definition: ServiceDefinition, input: ServiceInp
     ...definition.output.flatMap((io, index) => ioFaults(definition, io, `output[${index}]`)),
     ...countFaults(definition),
     ...sizeFaults(definition),
+    ...clusterFaults(definition, input),
     ...unsupportedFaults(input),
   ];
 }
@@ -255,7 +257,6 @@ function unsupportedFaults(input: ServiceInput): Fault[] {
     faults.push({ field, message: 'is not supported by this installation' });
   };
   if (input.mount.storage_provider.trim() !== '' || input.mount.path.trim() !== '') add('mount');
-  if (input.volume !== undefined && Object.values(input.volume).some((value) => value !== '')) add('volume');
   if (input.kserve !== undefined) add('kserve');
   if ((input.federation?.members ?? []).length > 0) add('federation.members');
   return faults;

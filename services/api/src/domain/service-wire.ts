@@ -89,7 +89,7 @@ export function serviceOutput(
     ...rest,
     token: secrets?.token ?? '',
     storage_providers: withOwnMinio(rest.storage_providers, minio),
-    volume_status: { enabled: false },
+    volume_status: { enabled: definition.volume !== undefined },
     ...(deployment === undefined ? {} : { deployment }),
     ...(sluice === undefined ? {} : { sluice }),
   };

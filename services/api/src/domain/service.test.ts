@@ -174,7 +174,51 @@ describe('validate', () => {
     [{ sluice: { image_pull_policy: 'Never' } }, 'sluice.image_pull_policy: must be "Always"'],
     [{ sluice: { script_retries: 11 } }, 'sluice.script_retries: must be 0 to 10'],
     [{ mount: { storage_provider: 'minio', path: 'x' } }, 'mount: is not supported'],
-    [{ volume: { size: '1Gi', mount_path: '/data' } }, 'volume: is not supported'],
+    [{ volume: { name: 'a', size: '1Gi', mount_path: '/data' } }, 'volume.size: is not supported'],
+    [{ volume: { mount_path: '/data' } }, 'volume.name: must be the name of a volume claim'],
+    [{ volume: { name: 'a', mount_path: '/oscar/config' } }, 'volume.mount_path: must not be /oscar'],
+    [
+      { volume: { name: 'a', mount_path: '/a', lifecycle_policy: 'retain' } },
+      'volume.lifecycle_policy: is for volumes with a size',
+    ],
+    [{ sluice: { volumes: [{ claim: 'a', mount_path: '/etc' }] } }, 'must not hide a folder'],
+    [{ sluice: { run_as: 'node' } }, 'sluice.run_as: must be a number'],
+    [{ sluice: { run_as: '1:4294967295' } }, 'sluice.run_as: must be a number'],
+    [{ sluice: { priority_class: 'High' } }, 'sluice.priority_class: must be the name'],
+    [{ sluice: { priority_class: 'system-node-critical' } }, 'sluice.priority_class: is kept'],
+    [{ sluice: { queue: 'a b' } }, 'sluice.queue: must be the name of a Kueue'],
+    [{ sluice: { node_selector: { 'a b': 'c' } } }, 'sluice.node_selector.a b: must be the label'],
+    [{ sluice: { tolerations: [{}] } }, 'sluice.tolerations[0].key: must be the key of a taint'],
+    [{ sluice: { tolerations: [{ key: 'a', operator: 'Is' }] } }, 'sluice.tolerations[0].operator: must be'],
+    [
+      { sluice: { tolerations: [{ key: 'a', operator: 'Exists', value: 'b' }] } },
+      'sluice.tolerations[0].value: must be left out',
+    ],
+    [{ sluice: { tolerations: [{ key: 'a', effect: 'Never' }] } }, 'sluice.tolerations[0].effect: must be'],
+    [
+      { sluice: { tolerations: [{ key: 'a', toleration_seconds: 3 }] } },
+      'sluice.tolerations[0].toleration_seconds: is for effect',
+    ],
+    [{ sluice: { volumes: [{ mount_path: '/a' }] } }, 'sluice.volumes[0].claim: must be the name'],
+    [
+      { sluice: { volumes: [{ claim: 'a', mount_path: 'a' }] } },
+      'sluice.volumes[0].mount_path: must be an absolute path',
+    ],
+    [
+      { sluice: { volumes: [{ claim: 'a', mount_path: '/a/../b' }] } },
+      'sluice.volumes[0].mount_path: must not',
+    ],
+    [
+      {
+        volume: { name: 'a', mount_path: '/a' },
+        sluice: { volumes: [{ claim: 'b', mount_path: '/a' }] },
+      },
+      'sluice.volumes[0].mount_path: is used by another volume',
+    ],
+    [
+      { sluice: { volumes: Array.from({ length: 21 }, (_, i) => ({ claim: 'a', mount_path: `/a${i}` })) } },
+      'sluice.volumes: has more than 20',
+    ],
     [{ kserve: { type: 'inference' } }, 'kserve: is not supported'],
     [{ federation: { members: [{}] } }, 'federation.members: is not supported'],
     [{ input: [{ path: 'a' }] }, 'input[0].storage_provider: is missing'],
@@ -227,6 +271,25 @@ describe('validate', () => {
         volume: { size: '', mount_path: '' },
         kserve: null,
         federation: { members: [] },
+      }),
+    ).toEqual([]);
+  });
+
+  test('what is for a cluster is taken', () => {
+    expect(
+      faults({
+        volume: { name: 'models', mount_path: '/models' },
+        sluice: {
+          run_as: '1000:1000',
+          node_selector: { 'node.example/disk': 'ssd' },
+          tolerations: [
+            { operator: 'Exists' },
+            { key: 'gpu', value: 'a', effect: 'NoExecute', toleration_seconds: 1 },
+          ],
+          priority_class: 'batch.low',
+          queue: 'team-a',
+          volumes: [{ claim: 'data', mount_path: '/mnt/data', read_only: true }],
+        },
       }),
     ).toEqual([]);
   });

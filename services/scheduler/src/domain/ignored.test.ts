@@ -1,6 +1,6 @@
 import { definitionOf } from '@sluice/shared/testing';
 import { expect, test } from 'vitest';
-import { ignoredBy } from './ignored.ts';
+import { ignoredBy, ignoredOnKubernetes } from './ignored.ts';
 
 const rich = definitionOf('demo', {
   image: 'busybox',
@@ -29,4 +29,39 @@ test('each kind says what it does not do of a definition', () => {
 test('nothing is said of what was not asked for', () => {
   expect(ignoredBy('process', definitionOf('demo', { image: '' }))).toEqual([]);
   expect(ignoredBy('container', definitionOf('demo', { image: 'busybox' }))).toEqual([]);
+});
+
+test('what is for a cluster is said to be for one', () => {
+  const clustered = definitionOf('demo', {
+    image: '',
+    volume: { name: 'a', size: '', mount_path: '/a' },
+    sluice: {
+      run_as: '1000',
+      node_selector: {},
+      tolerations: [],
+      priority_class: 'low',
+      queue: 'q',
+      volumes: [],
+    },
+  });
+  const said = [
+    'sluice.run_as',
+    'sluice.node_selector',
+    'sluice.tolerations',
+    'sluice.priority_class',
+    'sluice.queue',
+    'sluice.volumes',
+    'volume',
+  ];
+  expect(namesOf(ignoredBy('process', clustered))).toEqual(said);
+  expect(namesOf(ignoredBy('container', clustered))).toEqual(said);
+  expect(ignoredOnKubernetes(clustered, undefined)).toEqual([]);
+});
+
+test('pods say under which user they run where that may be root, and what they do not do', () => {
+  expect(ignoredOnKubernetes(rich, { user: '' })).toEqual([
+    'runs as root, its image\'s user (sluice.run_as names another), Pod Security "baseline"',
+    'sluice.network is not used: a pod needs its network for its files',
+    'enable_sgx asks for a node with SGX, but its container is not given SYS_RAWIO',
+  ]);
 });
