@@ -231,7 +231,7 @@ describe.each(['baseline', 'restricted'] as const)('Jobs in a namespace that enf
   });
 
   test('what ended and was reported by itself is not reported again', async () => {
-    const one = make();
+    const one = make({ timing: { graceMs: 500, tickMs: 300 } });
     const started = await one.start(plan('exit 0'));
     shared.standing.set(keyOf(started), 'over');
     await podOf(started, 'Succeeded');
