@@ -12,7 +12,7 @@ const maxEntries = 20;
 /** Folders that a pod has for itself (OSCAR §9.2 for the last two). */
 const takenFolders = ['/sluice', '/proc', '/sys', '/dev', '/oscar/config', '/oscar/bin'];
 /** Without these no image works. */
-const imageFolders = ['/bin', '/etc', '/lib', '/usr'];
+const imageFolders = new Set(['/bin', '/etc', '/lib', '/usr']);
 
 type Options = NonNullable<ServiceDefinition['sluice']>;
 
@@ -120,7 +120,7 @@ function pathFault(path: string): string | undefined {
     return 'must be an absolute path without ":" and without a slash at its end (write for example "/data")';
   }
   if (path.split('/').some((part) => part === '.' || part === '..')) return 'must not have "." or ".." in it';
-  if (imageFolders.includes(path)) return 'must not hide a folder that the image needs';
+  if (imageFolders.has(path)) return 'must not hide a folder that the image needs';
   const taken = takenFolders.find((folder) => path === folder || path.startsWith(`${folder}/`));
   return taken === undefined ? undefined : `must not be ${taken} or a folder in it`;
 }
