@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createFolderRunLogs, createSqliteBus, openDatabase } from '@sluice/shared/adapters';
 import type { RunnerState, ServiceDefinition } from '@sluice/shared/contracts';
+import { AppError } from '@sluice/shared/errors';
 import { systemClock } from '@sluice/shared/lifecycle';
 import type { Leases, StoredDefinition } from '@sluice/shared/stores';
 import { silentLogger } from '@sluice/shared/telemetry';
@@ -76,14 +77,14 @@ function leasesOf(replica: Replica): Leases {
   };
 }
 
-async function open(services: readonly StoredDefinition[], cpuMillis = 10_000): Promise<Replica> {
+async function open(services: readonly StoredDefinition[], host = shared.view()): Promise<Replica> {
   const executor = createLocalExecutor({
     kind: 'process',
     perform: () => Promise.reject(new Error('there are no attempts here')),
     logs: createFolderRunLogs({ root, clock }),
     workRoot: root,
     slots: 100,
-    capacity: { cpuMillis, memoryBytes: 2 ** 33 },
+    capacity: { cpuMillis: 10_000, memoryBytes: 2 ** 33 },
     clock,
     log,
   });
@@ -98,7 +99,7 @@ async function open(services: readonly StoredDefinition[], cpuMillis = 10_000): 
   };
   replica.pool = createRunnerPool({
     bus,
-    host: shared.view(),
+    host,
     executor,
     definitions: { secrets: () => Promise.resolve(undefined) },
     leases: leasesOf(replica),
@@ -232,6 +233,26 @@ test('what two started at the same time is one too many only for a moment', asyn
   await pass(3);
   await there(1);
   expect(first.executor.reserved().cpuMillis).toBe(100);
+});
+
+test('one that cannot see the runners lets another one act', async () => {
+  const service = define(1);
+  const view = shared.view();
+  let left = 0;
+  const first = await open([service], {
+    ...view,
+    runners: () => Promise.reject(new AppError('unavailable', 'the cluster is away')),
+    leave: (drainMs) => {
+      left += 1;
+      return view.leave(drainMs);
+    },
+  });
+  expect(left).toBe(1);
+  expect(leases.holder).toBeUndefined();
+  await open([service]);
+  await there(1);
+  expect(leases.holder).toBe(replicas[1]);
+  expect(first.executor.reserved().cpuMillis).toBe(0);
 });
 
 test('runners of a service that is gone are ended by who takes over', async () => {

@@ -111,6 +111,7 @@ async function leads(pool: PoolState, lead: Lead): Promise<boolean> {
       await takeOver(pool);
     } catch (error) {
       // Another replica may reach what this one does not.
+      if (pool.host.shared) await pool.host.leave(0);
       await lead.letGo();
       throw error;
     }
