@@ -4,7 +4,6 @@ import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { getCACertificates } from 'node:tls';
-import { AwsV4Signer } from 'aws4fetch';
 import { AppError, isAppError } from '../errors/index.ts';
 import { encodeObjectKey, type ObjectStore } from '../stores/index.ts';
 import { drain } from './s3-call.ts';
@@ -14,6 +13,7 @@ import { createS3Readers } from './s3-get.ts';
 import { createS3Listing } from './s3-listing.ts';
 import { checkPlace } from './s3-names.ts';
 import { putS3Object } from './s3-put.ts';
+import { signS3 } from './s3-signing.ts';
 import { call } from './s3-call.ts';
 
 /** Keys that may be short-lived. */
@@ -31,6 +31,8 @@ export interface LeanS3Options {
   readonly ca?: string | undefined;
   /** Asked before each request. @throws AppError `unavailable` where there are none (any more) */
   readonly keys: () => Promise<S3Keys>;
+  /** Epoch milliseconds, for signatures: a server takes them for 15 minutes. */
+  readonly now: () => number;
   /** Milliseconds without a byte in either direction after which a request is given up. @default 30000 */
   readonly silenceMs?: number;
 }
@@ -96,23 +98,21 @@ function createRequests(options: LeanS3Options): { readonly client: S3Requests; 
         ...(options.ca === undefined ? {} : { ca: [...getCACertificates('default'), options.ca] }),
       })
     : new http.Agent({ keepAlive: true, maxSockets });
-  const signingKeys = new Map<string, ArrayBuffer>();
   const send: Send = async (sending, body, statuses) => {
     const keys = await options.keys();
-    const url = urlOf(options.endpoint, sending);
-    const signed = await new AwsV4Signer({
-      method: sending.method,
-      url,
-      headers: Object.entries(sending.headers ?? {}).map(([name, value]) => [name, String(value)]),
-      accessKeyId: keys.accessKey,
-      secretAccessKey: keys.secretKey,
-      ...(keys.sessionToken === undefined ? {} : { sessionToken: keys.sessionToken }),
-      service: 's3',
+    const { method, query = '' } = sending;
+    const path = pathOf(sending);
+    const headers = signS3(keys, {
+      method,
+      host: options.endpoint.host,
+      path,
+      query,
+      headers: textsOf(sending.headers ?? {}),
       region: options.region,
-      cache: signingKeys,
-    }).sign();
-    const headers = Object.fromEntries(signed.headers.entries());
-    const request = (secure ? https : http).request(url, { method: sending.method, headers, agent });
+      at: options.now(),
+    });
+    const url = `${options.endpoint.origin}${path}${query === '' ? '' : `?${query}`}`;
+    const request = (secure ? https : http).request(url, { method, headers, agent });
     const answer = await exchange(request, body, options.silenceMs ?? 30_000);
     if (statuses.includes(answer.statusCode ?? 0)) return answer;
     throw await errorOf(answer);
@@ -120,9 +120,14 @@ function createRequests(options: LeanS3Options): { readonly client: S3Requests; 
   return { client: requestsBy(send), close: () => agent.destroy() };
 }
 
-function urlOf(endpoint: URL, { bucketName, objectName, query }: Sending): string {
-  const key = objectName === undefined ? '' : `/${encodeObjectKey(objectName)}`;
-  return `${endpoint.origin}/${bucketName ?? ''}${key}${query === undefined || query === '' ? '' : `?${query}`}`;
+function pathOf({ bucketName = '', objectName }: Sending): string {
+  return `/${bucketName}${objectName === undefined ? '' : `/${encodeObjectKey(objectName)}`}`;
+}
+
+function textsOf(headers: Readonly<Record<string, unknown>>): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [name.toLowerCase(), String(value)]),
+  );
 }
 
 async function exchange(

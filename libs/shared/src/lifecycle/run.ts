@@ -83,6 +83,30 @@ export async function runUntilSignal(start: () => Promise<Running>): Promise<voi
   process.exit(clean && failure === undefined ? 0 : 1);
 }
 
+/**
+ * Runs a program that ends by itself, with the exit code that it gives. SIGTERM or SIGINT abort its signal; a second one exits at once (130). What it throws is printed as by
+ * `runUntilSignal`, and gives 1.
+ */
+export async function runToEnd(work: (signal: AbortSignal) => Promise<number>): Promise<void> {
+  const stop = new AbortController();
+  const onSignal = (): void => {
+    if (stop.signal.aborted) process.exit(130);
+    stop.abort();
+  };
+  process.on('SIGTERM', onSignal);
+  process.on('SIGINT', onSignal);
+  // Waiting for something that holds no handle (a pipe of which the reading rests) is no reason to end.
+  const hold = setInterval(() => undefined, 2 ** 30);
+  try {
+    process.exit(await work(stop.signal));
+  } catch (error) {
+    printFailure(error);
+    process.exit(1);
+  } finally {
+    clearInterval(hold);
+  }
+}
+
 function printFailure(error: unknown): void {
   const known = error instanceof AppError || (error instanceof Error && error.name === 'ConfigError');
   const text = known || !(error instanceof Error) ? messageOf(error) : (error.stack ?? error.message);

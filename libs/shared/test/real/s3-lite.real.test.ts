@@ -12,6 +12,7 @@ function openLean(keys?: () => Promise<S3Keys>): ReturnType<typeof createLeanS3S
     endpoint: new URL(endpoint),
     region,
     verify: true,
+    now: Date.now,
     keys: keys ?? (async () => Promise.resolve({ accessKey, secretKey })),
   });
 }

@@ -30,12 +30,17 @@ export interface PodScripts extends ScriptRunner {
   readonly isResumed: boolean;
   /** Whether the main container was asked to end, or has ended, by other than us. */
   lost(): 'asked' | 'gone' | undefined;
+  /** Whether the main container was told to end, perhaps by an earlier supervisor. */
+  isReleased(): boolean;
   /** Whether it takes no more scripts. */
   isSpent(): boolean;
   /** Lets the shim exit with this code: the main container ends. */
   release(code: number): void;
-  /** Resolves when the shim has ended, at once where it never began. */
-  ended(forMs: number): Promise<void>;
+  /**
+   * Resolves when the shim has ended, or when that takes too long. One that has not begun is waited for: a sidecar that ends before is started again, and the main container
+   * not at all.
+   */
+  ended(signal: AbortSignal): Promise<void>;
   close(): void;
 }
 
@@ -52,6 +57,9 @@ interface State {
 }
 
 const shortestMs = 1;
+/** Milliseconds that the shim may take to see that it is released, and to begin where it has not. */
+const endMs = 5000;
+const beginMs = 600_000;
 
 /** @throws AppError `unavailable` */
 export async function openPodScripts(options: PodScriptsOptions): Promise<PodScripts> {
@@ -80,16 +88,24 @@ export async function openPodScripts(options: PodScriptsOptions): Promise<PodScr
     state.shimGone = true;
     tell();
   });
+  // For a word that an earlier supervisor wrote and could not say.
+  wake(state);
   return {
     isResumed: begun !== undefined,
     run: async (request) => run(state, request),
-    lost: () => (files.has('term') ? 'asked' : state.shimGone ? 'gone' : undefined),
+    lost: () => {
+      if (files.has('term')) return 'asked';
+      return state.shimGone && !files.has('release') ? 'gone' : undefined;
+    },
+    isReleased: () => files.has('release'),
     isSpent: () => state.spent || state.shimGone || files.has('term'),
     release: (code) => release(state, code),
-    ended: async (forMs) => {
-      if (files.has('ready')) await waitFor(state, () => state.shimGone || undefined, forMs);
+    ended: async (signal) => {
+      const look = (): true | undefined => state.shimGone || signal.aborted || undefined;
+      await waitFor(state, look, files.has('ready') ? endMs : beginMs, signal);
     },
     close: () => {
+      if (done.destroyed) return;
       done.destroy();
       unwatch();
       closeSync(state.wakeFd);

@@ -1,4 +1,4 @@
-import { runnerToken, type RunnerPlan } from '@sluice/shared/contracts';
+import type { RunnerPlan } from '@sluice/shared/contracts';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { RunnerLog } from '../app/runner-log.ts';
 import type { CallFolders } from '../files/call-folders.ts';
@@ -28,7 +28,7 @@ export interface HostedRunner {
 export function createHostedRunner(
   plan: RunnerPlan,
   parts: {
-    readonly key: string;
+    readonly token: string;
     readonly scripts: ScriptRunner;
     readonly log: RunnerLog;
     readonly folders: CallFolders;
@@ -36,7 +36,7 @@ export function createHostedRunner(
 ): HostedRunner {
   return {
     plan,
-    token: runnerToken(parts.key, plan.runner_id),
+    token: parts.token,
     scripts: parts.scripts,
     log: parts.log,
     folders: parts.folders,

@@ -3,7 +3,6 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import {
   runnerCallHeader,
   runnerResultHeader,
-  runnerToken,
   type RunnerCall,
   type RunnerHealth,
 } from '@sluice/shared/contracts';
@@ -26,7 +25,7 @@ export async function handleRequest(
   const [, id = '', route, query] = address.exec(request.url ?? '') ?? [];
   if (route === undefined) return refuse(response, 404, 'there is nothing here');
   const runner = state.runners.get(id);
-  if (!isAllowed(request, runner?.token ?? runnerToken(state.key, id))) {
+  if (!isAllowed(request, runner?.token ?? state.tokenOf(id))) {
     return refuse(response, 401, 'the token is not of this runner');
   }
   const method = route === 'invoke' || route === 'drain' ? 'POST' : 'GET';

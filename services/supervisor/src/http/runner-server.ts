@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { runnerHeadBytes, type RunnerCall, type RunnerPlan } from '@sluice/shared/contracts';
+import { runnerHeadBytes, runnerToken, type RunnerCall, type RunnerPlan } from '@sluice/shared/contracts';
 import { AppError } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
 import { noTracer, type Logger, type Registry, type Tracer } from '@sluice/shared/telemetry';
@@ -48,8 +48,10 @@ export const defaultRunnerLimits: RunnerServerLimits = {
 
 export interface RunnerServerOptions {
   readonly perform: Supervisor['perform'];
-  /** Secret of the installation: see `runnerToken`. */
-  readonly key: string;
+  /** Secret of the installation (see `runnerToken`), or what gives the token of a runner. */
+  readonly key: string | ((runnerId: string) => string);
+  /** Where it listens. @default a free port, for this machine alone */
+  readonly listen?: { readonly host?: string; readonly port: number };
   /** Folder of this server's calls: one folder a runner in it, one a call in that. */
   readonly workRoot: string;
   readonly clock: Clock;
@@ -77,8 +79,11 @@ export interface RunnerServer {
 }
 
 /** What the routes share. */
-export interface ServerState extends Required<Omit<RunnerServerOptions, 'metrics' | 'limits'>> {
+export interface ServerState extends Required<
+  Omit<RunnerServerOptions, 'metrics' | 'limits' | 'key' | 'listen'>
+> {
   readonly limits: RunnerServerLimits;
+  readonly tokenOf: (runnerId: string) => string;
   readonly metrics: CallMetrics;
   readonly answers: ReturnType<typeof createAnswerMemory>;
   readonly remover: FolderRemover;
@@ -94,9 +99,11 @@ const runnerIdForm = /^[A-Za-z0-9_-]{1,200}$/;
 
 export function createRunnerServer(options: RunnerServerOptions): RunnerServer {
   const limits = { ...defaultRunnerLimits, ...options.limits };
+  const { key } = options;
   const state: ServerState = {
     ...options,
     limits,
+    tokenOf: typeof key === 'string' ? (runnerId) => runnerToken(key, runnerId) : key,
     answers: createAnswerMemory(Math.max(limits.answerMemory, 2 * limits.responseBytes)),
     remover: createFolderRemover(options),
     metrics: createCallMetrics(options.metrics),
@@ -118,7 +125,7 @@ export function createRunnerServer(options: RunnerServerOptions): RunnerServer {
   server.maxConnections = state.limits.connections;
   return {
     start: async () => {
-      state.url = await listen(server);
+      state.url = await listen(server, options.listen ?? { host: '127.0.0.1', port: 0 });
     },
     open: (plan, parts) => open(state, plan, parts.scripts),
     isBusy: (runnerId) => state.runners.get(runnerId)?.inHand !== undefined,
@@ -158,7 +165,7 @@ function open(state: ServerState, plan: RunnerPlan, scripts: ScriptRunner): { re
   const { clock, remover } = state;
   const folders = createCallFolders({ dir: join(state.workRoot, id), clock, remover });
   folders.tidy();
-  state.runners.set(id, createHostedRunner(plan, { key: state.key, scripts, log, folders }));
+  state.runners.set(id, createHostedRunner(plan, { token: state.tokenOf(id), scripts, log, folders }));
   return { url };
 }
 
@@ -178,10 +185,13 @@ function dropOldLogs({ runners, limits, clock }: ServerState): void {
   }
 }
 
-async function listen(server: Server): Promise<string> {
+async function listen(
+  server: Server,
+  at: { readonly host?: string; readonly port: number },
+): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   server.once('error', reject);
-  server.listen({ host: '127.0.0.1', port: 0 }, resolve);
+  server.listen(at, resolve);
   await promise;
   server.removeListener('error', reject);
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;

@@ -1,0 +1,22 @@
+# The supervisor of pods: one file, beside every user's script. Built from the root of the repository.
+FROM node:24-bookworm-slim AS manifests
+WORKDIR /src
+COPY . .
+# What is installed depends on these alone, and is made again only when they change.
+RUN mkdir /manifests && cp --parents .npmrc package.json package-lock.json */*/package.json /manifests
+
+FROM node:24-bookworm-slim AS build
+WORKDIR /src
+COPY --from=manifests /manifests .
+RUN npm ci --no-audit --no-fund
+COPY . .
+RUN node tools/build-supervisor.mjs /out
+
+FROM node:24-bookworm-slim
+RUN rm -rf /usr/local/lib/node_modules /usr/local/bin/npm /usr/local/bin/npx /usr/local/bin/corepack \
+  /usr/local/bin/yarn /usr/local/bin/yarnpkg /opt/yarn*
+COPY --from=build /out /opt/sluice
+# Started under any user, on a read-only file system.
+USER 65532:65532
+# A small young generation: what is streamed is dead at once, and memory that was grown for it is not given back.
+ENTRYPOINT ["node", "--max-semi-space-size=1", "--max-old-space-size=64", "/opt/sluice/supervisor.cjs"]
