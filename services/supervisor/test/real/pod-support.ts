@@ -119,6 +119,8 @@ export interface PodParts {
   /** Users of the two containers; absent: the images' own. */
   readonly users?: { readonly supervisor: number; readonly script: number };
   readonly memory?: string;
+  /** Lets the containers see each other's processes, as no pod of ours does. */
+  readonly sharedProcesses?: boolean;
 }
 
 export function podManifest(parts: PodParts): Readonly<Record<string, unknown>> {
@@ -137,6 +139,7 @@ export function podManifest(parts: PodParts): Readonly<Record<string, unknown>> 
       restartPolicy: 'Never',
       automountServiceAccountToken: false,
       enableServiceLinks: false,
+      shareProcessNamespace: parts.sharedProcesses ?? false,
       terminationGracePeriodSeconds: 20,
       initContainers: [
         {
