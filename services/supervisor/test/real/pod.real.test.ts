@@ -204,7 +204,7 @@ describe('a run in a pod', () => {
     const kill = `const { readFileSync, readdirSync } = require('fs');
       for (const pid of readdirSync('/proc').filter(Number)) {
         const line = readFileSync('/proc/' + pid + '/cmdline', 'latin1');
-        if (line.includes('supervisor.cjs')) process.kill(pid, 'SIGKILL');
+        if (/^node.--disable/.test(line)) process.kill(Number(pid), 'SIGKILL');
       }`;
     await kubectl([...inside, 'supervisor', '--', 'node', '-e', kill]).catch(() => '');
     await eventually(
