@@ -192,12 +192,14 @@ async function supervise(state: State, begun: Begun): Promise<ScriptEnd> {
   const isOver = (): boolean => files.exitCode(number) !== undefined || watch.gone || state.shimGone;
   try {
     await waitFor(state, () => isOver() || files.has('term') || wanted !== undefined || undefined);
+    const over = isOver();
     const asked = files.has('term') ? 'cancelled' : undefined;
-    if (!isOver() && wanted !== undefined) {
+    // Decided before the script is told: it may have ended by then, and that was our doing.
+    const forced = over ? asked : (asked ?? wanted);
+    if (!over && wanted !== undefined) {
       files.write('kill', '\n');
       wake(state);
     }
-    const forced = isOver() ? asked : (asked ?? wanted);
     if (forced !== undefined) state.spent = true;
     if (
       !isOver() &&

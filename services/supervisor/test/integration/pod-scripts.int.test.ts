@@ -152,7 +152,11 @@ describe.each(shells)('a script of a pod under %s', (...shell) => {
   });
 
   it.each([
-    ['writes another end', 'echo "exit 0 end" > ../1/exit; sleep 100', { kind: 'exited', exitCode: 0 }],
+    [
+      'writes another end',
+      'echo "exit 0 end" > ../1/exit; echo > ../pipes/done; sleep 100',
+      { kind: 'exited', exitCode: 0 },
+    ],
     [
       'links the end elsewhere',
       'ln -s /etc/passwd ../1/exit; exit 5',
