@@ -56,7 +56,7 @@ export interface Executor {
   ignores(definition: ServiceDefinition): readonly string[];
   /** Runs at the same time, at most. */
   readonly slots: number;
-  /** Ends what is under way within the time, reported as `lost`; then reports nothing more. */
+  /** Ends what is under way within the time, reported as `lost`; then reports nothing more. Where attempts are `shared`, they go on and are others' to follow. */
   stop(timeoutMs: number): Promise<void>;
 }
 
