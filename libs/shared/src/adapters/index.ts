@@ -62,3 +62,14 @@ export { createRedisLeases, type RedisLeasesOptions } from './redis-leases.ts';
 export { createRedisRunLedger, type RedisRunLedgerOptions } from './redis-run-ledger.ts';
 export { createNatsBus, type NatsBusOptions } from './nats-bus.ts';
 export type { NatsBusLimits } from './nats-streams.ts';
+export { readHttpDate, type HttpDateOptions } from './http-date.ts';
+export { natsLooks, type NatsLooksDeps } from './nats-looks.ts';
+export { redisLooks, type RedisLooksDeps } from './redis-looks.ts';
+export {
+  assumeRoleLook,
+  bucketRulesLook,
+  openS3Looks,
+  type RulesLookDeps,
+  type S3Looks,
+  type S3LooksDeps,
+} from './s3-looks.ts';

@@ -233,7 +233,7 @@ function checkFixed(wanted: Definition, { config }: StreamInfo): void {
 }
 
 /** Names of the settings that differ. */
-function changed(wanted: Definition, { config }: StreamInfo): readonly string[] {
+export function changed(wanted: Definition, { config }: Pick<StreamInfo, 'config'>): readonly string[] {
   return Object.entries(wanted).flatMap(([setting, value]) => {
     const there: unknown = Object.entries(config).find(([name]) => name === setting)?.[1];
     return canonical(there) === canonical(value) ? [] : [setting];

@@ -3,7 +3,20 @@ import { maxChecks, maxCheckText, type ComponentCheck } from '../contracts/index
 import { systemClock, type Clock } from '../lifecycle/index.ts';
 import { silentLogger } from '../telemetry/index.ts';
 import { createMessageCodec } from '../bus/message-codec.ts';
-import { announceChecks, bounded, clockChecks, createLooks, doubt, fault, fine } from './index.ts';
+import type { OutgoingMessage } from '../bus/index.ts';
+import {
+  announceChecks,
+  bounded,
+  clockChecks,
+  createGrowth,
+  createLooks,
+  doubt,
+  fault,
+  fine,
+  isAtLeast,
+  outboxLook,
+  seldom,
+} from './index.ts';
 
 describe('the bounds of what is said', () => {
   it('keep what is wrong and cut what is long', () => {
@@ -119,4 +132,61 @@ it('a process says at once what it finds, and again, also after the bus was away
     'component.checks',
     { component: 'api', instance: 'i', version: '1', started_at: 7, checks: [fine('a', 'well')] },
   ]);
+});
+
+it('versions are compared by their first two numbers', () => {
+  const found = ['v1.34.4', '1.29.0+k3s1', 'v1.28.9', 'v2.0.0', 'main'].map((one) => isAtLeast(one, [1, 29]));
+  expect(found).toEqual([true, true, false, true, undefined]);
+});
+
+it('growth is believed after it grew often enough, and forgotten when it shrinks', () => {
+  const growth = createGrowth({ times: 2, apartMs: 10 });
+  const seen = [5, 6, 7, 8, 3, 4].map((value, index) => growth.grows(value, index * 10));
+  expect(seen).toEqual([false, false, true, true, false, false]);
+  const hasty = createGrowth({ times: 2, apartMs: 10 });
+  expect([1, 2, 3, 4].map((value, index) => hasty.grows(value, index))).toEqual([false, false, false, false]);
+});
+
+it('a look that is made seldom repeats itself, but not its failures', async () => {
+  const time = { ms: 0 };
+  const clock: Clock = { ...systemClock, monotonic: () => time.ms };
+  let asked = 0;
+  const look = seldom(
+    {
+      name: 'a',
+      mend: 'm',
+      look: async () => {
+        asked += 1;
+        if (asked === 2) throw new Error('gone');
+        return [fine('a', `${asked}`)];
+      },
+    },
+    1000,
+    clock,
+  );
+  expect(await look.look()).toEqual([fine('a', '1')]);
+  expect(await look.look()).toEqual([fine('a', '1')]);
+  time.ms = 1000;
+  await expect(look.look()).rejects.toThrow('gone');
+  expect(await look.look()).toEqual([fine('a', '3')]);
+});
+
+it('an outbox whose oldest message stays is a warning', async () => {
+  const time = { ms: 0 };
+  const clock: Clock = { ...systemClock, monotonic: () => time.ms };
+  let seq: string | undefined = '7';
+  const message: OutgoingMessage = { id: 'm', name: 'runs.cancel', payload: {} };
+  const look = outboxLook({
+    clock,
+    ledger: { readOutbox: async () => (seq === undefined ? [] : [{ seq, message }]) },
+  });
+  const isOk = async (): Promise<boolean | undefined> => (await look.look())[0]?.ok;
+  expect(await isOk()).toBe(true);
+  time.ms = 31_000;
+  expect(await look.look()).toMatchObject([{ ok: false, severity: 'warning' }]);
+  seq = '8';
+  expect(await isOk()).toBe(true);
+  time.ms = 90_000;
+  seq = undefined;
+  expect(await isOk()).toBe(true);
 });
