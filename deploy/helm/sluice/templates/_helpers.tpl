@@ -1,0 +1,213 @@
+{{- define "sluice.fullname" -}}
+{{- if contains "sluice" .Release.Name -}}{{ .Release.Name | trunc 40 | trimSuffix "-" }}{{- else -}}{{ printf "%s-sluice" .Release.Name | trunc 40 | trimSuffix "-" }}{{- end -}}
+{{- end -}}
+
+{{- define "sluice.labels" -}}
+app.kubernetes.io/name: sluice
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{/* Takes (dict "root" . "component" "api"). */}}
+{{- define "sluice.selector" -}}
+app.kubernetes.io/name: sluice
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{- define "sluice.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+
+{{- define "sluice.supervisorImage" -}}
+{{ .Values.supervisorImage.repository }}:{{ .Values.supervisorImage.tag | default .Chart.AppVersion }}
+{{- end -}}
+
+{{- define "sluice.jobsNamespace" -}}
+{{ .Values.jobs.namespace | default (printf "%s-runs" .Release.Namespace) }}
+{{- end -}}
+
+{{- define "sluice.secretName" -}}
+{{ .Values.existingSecret | default (include "sluice.fullname" .) }}
+{{- end -}}
+
+{{- define "sluice.serversSecret" -}}
+{{ include "sluice.fullname" . }}-servers
+{{- end -}}
+
+{{/* Address of a service of this release that every namespace can use. */}}
+{{- define "sluice.host" -}}
+{{ include "sluice.fullname" .root }}-{{ .component }}.{{ .root.Release.Namespace }}.svc
+{{- end -}}
+
+{{- define "sluice.natsUrl" -}}
+{{- if .Values.nats.bundled -}}nats://{{ include "sluice.host" (dict "root" . "component" "nats") }}:4222{{- else -}}{{ required "nats.url is needed where nats.bundled is false" .Values.nats.url }}{{- end -}}
+{{- end -}}
+
+{{- define "sluice.minioEndpoint" -}}
+{{- if .Values.minio.bundled -}}http://{{ include "sluice.host" (dict "root" . "component" "minio") }}:9000{{- else -}}{{ required "minio.endpoint is needed where minio.bundled is false" .Values.minio.endpoint }}{{- end -}}
+{{- end -}}
+
+{{- define "sluice.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+fsGroup: 10001
+seccompProfile: { type: RuntimeDefault }
+{{- end -}}
+
+{{- define "sluice.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: { drop: [ALL] }
+{{- end -}}
+
+{{/* Environment of every component: addresses in clear, credentials from secrets. */}}
+{{- define "sluice.env" -}}
+- { name: SLUICE_LOG_LEVEL, value: {{ .Values.logLevel | quote }} }
+- { name: SLUICE_NAMESPACE, value: {{ include "sluice.fullname" . | quote }} }
+- { name: NATS_URL, value: {{ include "sluice.natsUrl" . | quote }} }
+- { name: NATS_REPLICAS, value: {{ .Values.nats.replicas | quote }} }
+- { name: MINIO_ENDPOINT, value: {{ include "sluice.minioEndpoint" . | quote }} }
+- { name: MINIO_PUBLIC_ENDPOINT, value: {{ .Values.minio.publicEndpoint | quote }} }
+- { name: MINIO_REGION, value: {{ .Values.minio.region | quote }} }
+{{- with .Values.tracing.endpoint }}
+- { name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }} }
+{{- end }}
+{{- if .Values.nats.bundled }}
+- name: NATS_TOKEN
+  valueFrom: { secretKeyRef: { name: {{ include "sluice.serversSecret" . }}, key: NATS_TOKEN } }
+{{- end }}
+{{- if .Values.redis.bundled }}
+- name: REDIS_URL
+  valueFrom: { secretKeyRef: { name: {{ include "sluice.serversSecret" . }}, key: REDIS_URL } }
+{{- end }}
+{{- if .Values.minio.bundled }}
+- name: MINIO_ACCESS_KEY
+  valueFrom: { secretKeyRef: { name: {{ include "sluice.serversSecret" . }}, key: MINIO_ACCESS_KEY } }
+- name: MINIO_SECRET_KEY
+  valueFrom: { secretKeyRef: { name: {{ include "sluice.serversSecret" . }}, key: MINIO_SECRET_KEY } }
+{{- end }}
+{{- end -}}
+
+{{- define "sluice.envFrom" -}}
+{{- if not .Values.nats.bundled }}{{ with .Values.nats.existingSecret }}
+- secretRef: { name: {{ . }} }
+{{- end }}{{ end }}
+{{- if not .Values.redis.bundled }}
+- secretRef: { name: {{ required "redis.existingSecret is needed where redis.bundled is false" .Values.redis.existingSecret }} }
+{{- end }}
+{{- if not .Values.minio.bundled }}
+- secretRef: { name: {{ required "minio.existingSecret is needed where minio.bundled is false" .Values.minio.existingSecret }} }
+{{- end }}
+{{- end -}}
+
+{{/* Keys that only api and scheduler have. */}}
+{{- define "sluice.keysEnv" -}}
+- name: SLUICE_SECRETS_KEY
+  valueFrom: { secretKeyRef: { name: {{ include "sluice.secretName" . }}, key: SLUICE_SECRETS_KEY } }
+- name: SLUICE_RUNNER_KEY
+  valueFrom: { secretKeyRef: { name: {{ include "sluice.secretName" . }}, key: SLUICE_RUNNER_KEY } }
+{{- end -}}
+
+{{/* Everything of a component's Deployment that is the same for all. Takes (dict "root" . "component" "api" "values" .Values.api "ports" list "env" text "serviceAccount" bool). */}}
+{{- define "sluice.deployment" -}}
+{{- $root := .root -}}
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {{ include "sluice.fullname" $root }}-{{ .component }}
+  labels:
+    {{- include "sluice.labels" $root | nindent 4 }}
+    app.kubernetes.io/component: {{ .component }}
+spec:
+  replicas: {{ .values.replicas }}
+  selector:
+    matchLabels:
+      {{- include "sluice.selector" . | nindent 6 }}
+  template:
+    metadata:
+      labels:
+        {{- include "sluice.labels" $root | nindent 8 }}
+        app.kubernetes.io/component: {{ .component }}
+      annotations:
+        # Pods are replaced when a secret of the chart changes.
+        checksum/secret: {{ include (print $root.Template.BasePath "/secrets.yaml") $root | sha256sum }}
+        prometheus.io/scrape: "true"
+        prometheus.io/port: "8090"
+    spec:
+      serviceAccountName: {{ include "sluice.fullname" $root }}-{{ .component }}
+      automountServiceAccountToken: {{ .kubernetes }}
+      enableServiceLinks: false
+      terminationGracePeriodSeconds: 45
+      securityContext:
+        {{- include "sluice.podSecurityContext" $root | nindent 8 }}
+      {{- with $root.Values.imagePullSecrets }}
+      imagePullSecrets:
+        {{- range . }}
+        - name: {{ . }}
+        {{- end }}
+      {{- end }}
+      {{- with $root.Values.nodeSelector }}
+      nodeSelector:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with $root.Values.tolerations }}
+      tolerations:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with $root.Values.affinity }}
+      affinity:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      topologySpreadConstraints:
+        - maxSkew: 1
+          topologyKey: kubernetes.io/hostname
+          whenUnsatisfiable: ScheduleAnyway
+          labelSelector:
+            matchLabels:
+              {{- include "sluice.selector" . | nindent 14 }}
+      containers:
+        - name: {{ .component }}
+          image: {{ include "sluice.image" $root }}
+          imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+          args: [{{ .component }}]
+          securityContext:
+            {{- include "sluice.containerSecurityContext" $root | nindent 12 }}
+          ports:
+            {{- .ports | nindent 12 }}
+            - { name: health, containerPort: 8090 }
+          env:
+            {{- include "sluice.env" $root | nindent 12 }}
+            {{- .env | nindent 12 }}
+            {{- with .values.extraEnv }}
+            {{- toYaml . | nindent 12 }}
+            {{- end }}
+          {{- with include "sluice.envFrom" $root }}
+          envFrom:
+            {{- . | nindent 12 }}
+          {{- end }}
+          # A process whose event loop hangs is ended; one whose servers are away is not.
+          livenessProbe:
+            httpGet: { path: /health/live, port: health }
+            periodSeconds: 10
+            timeoutSeconds: 5
+            failureThreshold: 6
+          readinessProbe:
+            httpGet: { path: /health/ready, port: health }
+            periodSeconds: 5
+            timeoutSeconds: 4
+            failureThreshold: 2
+          lifecycle:
+            # Time for the proxies of the cluster to hear that this pod leaves.
+            preStop: { sleep: { seconds: 3 } }
+          resources:
+            {{- toYaml .values.resources | nindent 12 }}
+          volumeMounts:
+            - { name: tmp, mountPath: /tmp }
+      volumes:
+        - name: tmp
+          emptyDir: { sizeLimit: 256Mi }
+{{- end -}}
