@@ -10,6 +10,8 @@ import {
   type HintName,
   type MessageName,
 } from '@sluice/shared/contracts';
+import { componentVariables } from '../apps/distributed/src/variables.ts';
+import type { Variable } from '@sluice/shared/config';
 import { fdlJsonSchema } from '../apps/cli/src/fdl/json-schema.ts';
 import { unsupportedVariables } from '../apps/standalone/src/config.ts';
 import { variables } from '../apps/standalone/src/variables.ts';
@@ -29,13 +31,35 @@ const machineDependent: Readonly<Record<string, string>> = {
   SLUICE_MEMORY: "four fifths of the machine's memory",
 };
 
+type Variables = Readonly<Record<string, Variable<unknown>>>;
+
 function variableTable(): string {
   const read = Object.entries(variables).filter(([name]) => unsupportedVariables[name] === undefined);
-  const rows = read.map(([name, variable]) => {
+  return tableOf(Object.fromEntries(read));
+}
+
+/** Those that several components read come first, with the components that do. */
+function componentTables(): string {
+  const all = Object.entries(componentVariables) as [string, Variables][];
+  const readers = new Map<string, string[]>();
+  for (const [component, read] of all)
+    for (const name of Object.keys(read)) readers.set(name, [...(readers.get(name) ?? []), component]);
+  const merged: Variables = Object.assign({}, ...all.map(([, read]) => read));
+  const groups = Map.groupBy(Object.entries(merged), ([name]) => (readers.get(name) ?? []).join(', '));
+  const sorted = [...groups].sort(([a], [b]) => b.split(', ').length - a.split(', ').length);
+  return sorted.map(([who, entries]) => `**${who}**\n\n${tableOf(Object.fromEntries(entries))}`).join('\n\n');
+}
+
+function tableOf(read: Variables): string {
+  const rows = Object.entries(read).map(([name, variable]) => {
     const value = variable.fallback?.value;
     const fallback =
       machineDependent[name] ??
-      (value === undefined || value === '' || typeof value === 'object' ? 'none' : `\`${String(value)}\``);
+      (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'
+        ? value === ''
+          ? 'none'
+          : `\`${value}\``
+        : 'none');
     return `| \`${name}\` | ${fallback} | ${variable.form} | ${variable.why} |`;
   });
   return ['| variable | default | form | why |', '|---|---|---|---|', ...rows].join('\n');
@@ -60,6 +84,7 @@ function hintTable(): string {
 
 const parts = [
   { file: 'docs/operation.md', name: 'variables', text: variableTable() },
+  { file: 'docs/deploy.md', name: 'component variables', text: componentTables() },
   { file: 'docs/architecture.md', name: 'messages', text: messageTable() },
   { file: 'docs/architecture.md', name: 'hints', text: hintTable() },
   { file: 'docs/fdl.md', name: 'keys', text: fdlTable() },

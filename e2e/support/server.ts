@@ -10,10 +10,10 @@ export const root = fileURLToPath(new URL('../..', import.meta.url));
 /** As `npm start` runs it. */
 export const serverFlags = ['--max-semi-space-size=2'];
 const serverBin = join(root, 'apps/standalone/bin/sluice-server.mjs');
-const cliBin = join(root, 'apps/cli/bin/sluice.mjs');
+export const cliBin = join(root, 'apps/cli/bin/sluice.mjs');
 
 /** Variables of this machine that would change what a test sees. */
-function cleanEnv(extra: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
+export function cleanEnv(extra: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(
     ([name]) => !/^(SLUICE|OSCAR|MINIO|NATS|REDIS|DOCKER|OTEL)_/.test(name),
   );
@@ -132,7 +132,7 @@ export async function run(
   return { code: child.exitCode, signal: child.signalCode, stdout: output.stdout(), stderr: output.stderr() };
 }
 
-function collect(child: ChildProcess): { stdout(): string; stderr(): string } {
+export function collect(child: ChildProcess): { stdout(): string; stderr(): string } {
   const parts = { stdout: '', stderr: '' };
   child.stdout?.setEncoding('utf8').on('data', (text: string) => {
     parts.stdout += text;

@@ -30,6 +30,28 @@ function machineMemory(): number {
   return limit > 0 && limit < totalmem() ? limit : totalmem();
 }
 
+/** Variables of what performs runs on this machine. */
+export const executionVariables = {
+  SLUICE_CPU: quantity({
+    why: 'Cores that scripts may declare together; the default is all of this machine.',
+    min: 0.001,
+    fallback: availableParallelism(),
+  }),
+  SLUICE_MEMORY: quantity({
+    why: 'Memory that scripts may declare together; the default is four fifths of this machine.',
+    min: 1,
+    fallback: Math.floor(machineMemory() * 0.8),
+  }),
+  DOCKER_HOST: engineAddress(
+    'Address of a Docker or Podman engine on this machine: scripts then run in containers instead of as processes.',
+  ),
+  DOCKER_CONFIG: text({
+    why: 'Folder of the config.json with the logins for registries that `docker login` stored; the default is ~/.docker.',
+    fallback: undefined,
+  }),
+  SLUICE_SHELL: text({ why: 'The program that runs scripts: a POSIX shell.', fallback: '/bin/sh' }),
+};
+
 /** Variables of the standalone program beside those of its components. */
 export const standaloneVariables = {
   SLUICE_DATA: text({
@@ -44,38 +66,13 @@ export const standaloneVariables = {
     why: 'Log lines (JSON, on standard error) from this level on.',
     fallback: 'warn',
   }),
-  SLUICE_CPU: quantity({
-    why: 'Cores that scripts may declare together; the default is all of this machine.',
-    min: 0.001,
-    fallback: availableParallelism(),
-  }),
-  SLUICE_MEMORY: quantity({
-    why: 'Memory that scripts may declare together; the default is four fifths of this machine.',
-    min: 1,
-    fallback: Math.floor(machineMemory() * 0.8),
-  }),
   SLUICE_LOG_LIMIT: integer({
     why: 'Bytes that are kept of what one run prints, beside its last lines.',
     min: 1024,
     max: 1_073_741_824,
     fallback: 10_485_760,
   }),
-  DOCKER_HOST: engineAddress(
-    'Address of a Docker or Podman engine on this machine: scripts then run in containers instead of as processes.',
-  ),
-  DOCKER_CONFIG: text({
-    why: 'Folder of the config.json with the logins for registries that `docker login` stored; the default is ~/.docker.',
-    fallback: undefined,
-  }),
-  MINIO_PUBLIC_ENDPOINT: text({
-    why: 'Address of the S3 server for clients (/system/config, presigned URLs), where they reach it by another one than this server does.',
-    fallback: '',
-  }),
-  MINIO_CA: text({
-    why: 'Certificates (PEM) that are trusted for the S3 server beside the well-known ones.',
-    fallback: '',
-  }),
-  SLUICE_SHELL: text({ why: 'The program that runs scripts: a POSIX shell.', fallback: '/bin/sh' }),
+  ...executionVariables,
 };
 
 /** Variables that choose an adapter which this version has no code for: refused instead of ignored, since files would go elsewhere than asked. */

@@ -1,6 +1,6 @@
 import {
   ConfigError,
-  boolean,
+  s3Variables,
   integer,
   secret,
   text,
@@ -85,23 +85,7 @@ export const apiVariables = {
   OSCAR_NAMESPACE: text({ why: 'reported by /system/config', fallback: '' }),
   OSCAR_SERVICES_NAMESPACE: text({ why: 'namespace that services report', fallback: 'oscar-svc' }),
   OSCAR_CONTROLLER_SERVICE_ACCOUNT: text({ why: 'reported by /system/config', fallback: '' }),
-  MINIO_ENDPOINT: text({
-    why: 'address of the S3 server that keeps buckets and objects; without it buckets are folders of the data folder',
-    fallback: '',
-  }),
-  MINIO_REGION: text({ why: 'region of the S3 server', fallback: 'us-east-1' }),
-  MINIO_TLS_VERIFY: boolean({
-    why: 'whether the S3 server’s certificate is checked',
-    fallback: true,
-  }),
-  MINIO_ACCESS_KEY: text({
-    why: 'key for the S3 server, which /system/config gives to the administrator',
-    fallback: '',
-  }),
-  MINIO_SECRET_KEY: secret({
-    why: 'secret key for the S3 server, which /system/config gives to the administrator',
-    fallback: undefined,
-  }),
+  ...s3Variables,
   ...corsVariables,
 } as const;
 

@@ -39,7 +39,7 @@ export const notifyVariables = {
     fallback: 'sluice.storage.notification',
   }),
   SLUICE_NOTIFY_ARN: text({
-    why: "The S3 server's name of the target that rules on buckets send notifications to; the target is configured once per server.",
+    why: "The S3 server's name of the target that rules on buckets send notifications to; the target is configured once per server. none: no rules are set, and objects are found by the webhook and by listing.",
     fallback: 'arn:minio:sqs::SLUICE:nats',
   }),
   SLUICE_WEBHOOK_PORT: integer({

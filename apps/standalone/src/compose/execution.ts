@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { NodeFacts } from '@sluice/api';
 import type { Executor, RunnerHost } from '@sluice/scheduler';
 import { createLocalExecutor, createLocalRunners, type LocalRunnersDeps } from '@sluice/scheduler/adapters';
-import type { Secret } from '@sluice/shared/config';
+import type { ConfigOf, Secret } from '@sluice/shared/config';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { ObjectStore, RunLogs } from '@sluice/shared/stores';
 import type { Logger, Registry, Tracer } from '@sluice/shared/telemetry';
@@ -28,12 +28,24 @@ import {
 } from '@sluice/supervisor/adapters';
 import type { DataFolder } from '../data-folder.ts';
 import { readMachine } from '../machine.ts';
+import type { executionVariables } from '../config.ts';
 import type { StandaloneConfig } from '../variables.ts';
 import type { AdapterChoice } from './choice.ts';
 
+type ExecutionConfig = ConfigOf<typeof executionVariables> &
+  Pick<
+    StandaloneConfig,
+    | 'SLUICE_OUTPUT_LIMIT'
+    | 'SLUICE_MAX_RUNS'
+    | 'SLUICE_MAX_RUNNERS'
+    | 'SLUICE_BODY_LIMIT'
+    | 'SLUICE_CALL_RESPONSE_LIMIT'
+    | 'SLUICE_CALL_RESPONSE_MEMORY'
+  >;
+
 export interface ExecutionDeps {
-  readonly config: StandaloneConfig;
-  readonly folder: DataFolder;
+  readonly config: ExecutionConfig;
+  readonly folder: Pick<DataFolder, 'root' | 'work' | 'scripts'>;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Marks this installation's scripts. */
   readonly instance: string;
@@ -130,7 +142,7 @@ function openRunnerServer(deps: ExecutionDeps, { perform }: Supervisor): RunnerS
 }
 
 /** Folders of runners: one each, and in it one for each of its calls. */
-function runnersRoot(folder: DataFolder): string {
+function runnersRoot(folder: Pick<DataFolder, 'work'>): string {
   return join(folder.work, 'runners');
 }
 
@@ -169,7 +181,7 @@ async function openPlace(deps: ExecutionDeps): Promise<Place> {
 
 async function openContainers(
   deps: ExecutionDeps,
-  address: NonNullable<StandaloneConfig['DOCKER_HOST']>,
+  address: NonNullable<ExecutionConfig['DOCKER_HOST']>,
 ): Promise<Place> {
   const { config, instance, clock, log } = deps;
   const user = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };

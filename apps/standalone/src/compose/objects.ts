@@ -11,12 +11,11 @@ import {
 } from '@sluice/shared/adapters';
 import { AppError, messageOf } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
-import type { ObjectStore } from '@sluice/shared/stores';
+import { createObjectUpkeep, type ObjectStore } from '@sluice/shared/stores';
 import type { Logger } from '@sluice/shared/telemetry';
 import { createFolderWatcher, createS3Notifications } from '@sluice/storage-events/adapters';
 import type { NotificationSource } from '@sluice/storage-events';
 import { keepSecret, type DataFolder } from '../data-folder.ts';
-import { createUpkeep } from '../upkeep.ts';
 import type { StandaloneConfig } from '../variables.ts';
 import type { AdapterChoice } from './choice.ts';
 
@@ -65,7 +64,7 @@ async function composeS3(
       { cause: error },
     );
   }
-  const upkeep = createUpkeep({ objects, recordsMs: config.TTL_JOB * 1000, clock, log });
+  const upkeep = createObjectUpkeep({ objects, recordsMs: config.TTL_JOB * 1000, clock, log });
   return {
     choice: { port: 'objects', adapter: `S3 at ${connection.endpoint.origin}`, chosenBy: 'MINIO_ENDPOINT' },
     objects,
@@ -98,7 +97,7 @@ async function composeFolders(deps: ObjectsDeps): Promise<ObjectsParts> {
     log,
     presign: presigner,
   });
-  const upkeep = createUpkeep({ objects, recordsMs: config.TTL_JOB * 1000, clock, log });
+  const upkeep = createObjectUpkeep({ objects, recordsMs: config.TTL_JOB * 1000, clock, log });
   return {
     choice: { port: 'objects', adapter: 'folders', chosenBy: 'MINIO_ENDPOINT is not set' },
     objects,

@@ -12,7 +12,7 @@ import { systemClock as clock } from '@sluice/shared/lifecycle';
 import { SYSTEM_BUCKET } from '@sluice/shared/stores';
 import { silentLogger } from '@sluice/shared/telemetry';
 import { expect, test } from 'vitest';
-import { removeOldEvents } from '../../src/upkeep.ts';
+import { removeOldEvents } from '@sluice/shared/stores';
 
 test('only events that were not used for long are removed', async () => {
   const root = await mkdtemp(join(tmpdir(), 'sluice-upkeep-'));

@@ -14,3 +14,4 @@ export type { AttemptStanding } from './kube-judge.ts';
 export { createKubeRunners } from './kube-runners.ts';
 export type { KubeRunnersDeps, KubeRunnersTiming } from './kube-runners.ts';
 export { createS3Grants, type S3GrantsDeps } from './s3-grants.ts';
+export { createKubeCluster, type KubeCluster, type KubeNode } from './kube-nodes.ts';

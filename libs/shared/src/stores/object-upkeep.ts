@@ -1,6 +1,6 @@
-import { createPeriodic, type Clock } from '@sluice/shared/lifecycle';
-import { SYSTEM_BUCKET, type ObjectStore } from '@sluice/shared/stores';
-import type { Logger } from '@sluice/shared/telemetry';
+import { createPeriodic, type Clock } from '../lifecycle/index.ts';
+import { SYSTEM_BUCKET, type ObjectStore } from './object-store.ts';
+import type { Logger } from '../telemetry/index.ts';
 
 const dayMs = 86_400_000;
 
@@ -10,7 +10,7 @@ const dayMs = 86_400_000;
  * runs, and 90 days at least, which leaves room for long queues.
  * @param recordsMs milliseconds that records of finished runs are kept
  */
-export function createUpkeep(deps: {
+export function createObjectUpkeep(deps: {
   /** A store that keeps records of its own beside the objects removes those of states that are gone. */
   objects: ObjectStore & { pruneRecords?(): Promise<number> };
   recordsMs: number;

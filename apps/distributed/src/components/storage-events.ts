@@ -1,0 +1,79 @@
+import { createS3BucketRules, type S3BucketRules } from '@sluice/shared/adapters';
+import type { Component } from '@sluice/shared/lifecycle';
+import { createStorageEvents, createWebhook, storageEventsConfig } from '@sluice/storage-events';
+import type { NotificationSource } from '@sluice/storage-events';
+import { createBusNotifications, createRuledNotifications } from '@sluice/storage-events/adapters';
+import { openNeighbours, type Neighbours } from '../neighbours.ts';
+import type { ProcessDeps, Started } from '../start.ts';
+import type { StorageEventsProcessConfig } from '../variables.ts';
+
+/** Notifications in, claimed runs out, as a process of its own. It has no key of secrets and sees none. */
+export async function startStorageEvents(
+  config: StorageEventsProcessConfig,
+  deps: ProcessDeps,
+): Promise<Started> {
+  const neighbours = await openNeighbours(config, deps, {
+    name: 'storage-events',
+    notifySubject: config.SLUICE_NOTIFY_SUBJECT,
+  });
+  const { bus, ledger, definitions, objects, leases, relay } = neighbours;
+  const rules = await openRules(config, neighbours);
+  const storageEvents = createStorageEvents({
+    source: composeSource(neighbours, deps, rules),
+    bus,
+    ledger,
+    definitions,
+    objects,
+    leases,
+    ...deps,
+    // An object on S3 appears complete.
+    config: { ...storageEventsConfig(config), settleMs: 0 },
+  });
+  const webhook = composeWebhook(config, neighbours, deps);
+  const working: Component[] = [relay, storageEvents, ...(webhook === undefined ? [] : [webhook])];
+  for (const component of working) await component.start();
+  return {
+    check: async () => {
+      await Promise.all(working.map((component) => component.check()));
+    },
+    steps: [
+      { name: 'webhook', phase: 'intake', run: async () => webhook?.stop() },
+      { name: 'storage-events', phase: 'work', timeoutMs: 30_000, run: () => storageEvents.stop() },
+      {
+        name: 'neighbours',
+        phase: 'connections',
+        run: async () => {
+          await relay.stop();
+          await rules?.close();
+          await neighbours.close();
+        },
+      },
+    ],
+  };
+}
+
+async function openRules(
+  config: StorageEventsProcessConfig,
+  { s3 }: Neighbours,
+): Promise<S3BucketRules | undefined> {
+  const { SLUICE_NOTIFY_ARN: arn, SLUICE_NAMESPACE: namespace } = config;
+  return arn === 'none' ? undefined : createS3BucketRules({ connection: s3.connection, arn, namespace });
+}
+
+function composeSource(
+  { bus, objects, leases }: Neighbours,
+  { clock, log }: ProcessDeps,
+  rules: S3BucketRules | undefined,
+): NotificationSource {
+  const source = createBusNotifications({ bus, objects, identity: 'notification', clock });
+  return rules === undefined ? source : createRuledNotifications({ source, rules, leases, clock, log });
+}
+
+function composeWebhook(
+  config: StorageEventsProcessConfig,
+  { bus }: Neighbours,
+  { log }: ProcessDeps,
+): Component | undefined {
+  const { SLUICE_WEBHOOK_TOKEN: token, SLUICE_WEBHOOK_HOST: host, SLUICE_WEBHOOK_PORT: port } = config;
+  return token === undefined ? undefined : createWebhook({ bus, token, host, port, log });
+}

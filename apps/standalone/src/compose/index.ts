@@ -1,0 +1,3 @@
+export { composeExecution, type ExecutionParts } from './execution.ts';
+export { openDataFolder, keepSecret } from '../data-folder.ts';
+export { executionVariables } from '../config.ts';

@@ -1,0 +1,259 @@
+import { randomBytes } from 'node:crypto';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { openBalancer, type Balancer } from './balancer.ts';
+import { supervisorImage } from './images.ts';
+import { freePort } from './minio.ts';
+import { cleanEnv, cliBin, collect, root, run, type Finished } from './server.ts';
+import { waitFor } from './wait.ts';
+
+const componentBin = join(root, 'apps/distributed/bin/sluice-component.mjs');
+
+export type ComponentName = 'api' | 'scheduler' | 'storage-events';
+
+/** One component as a process. */
+export interface ComponentProcess {
+  readonly name: ComponentName;
+  readonly index: number;
+  readonly healthPort: number;
+  process(): ChildProcess;
+  stderr(): string;
+  /** Sends a signal and waits for the end. */
+  stop(signal?: NodeJS.Signals): Promise<number | null>;
+  /** Starts it again, after `stop`. */
+  start(): Promise<void>;
+}
+
+/** The distributed form on the servers of the environment: every component as processes of their own, Jobs on the cluster. */
+export interface Distributed {
+  readonly namespace: string;
+  /** Namespace of Jobs and runners. */
+  readonly jobs: string;
+  readonly url: string;
+  readonly username: string;
+  readonly password: string;
+  readonly components: readonly ComponentProcess[];
+  request(path: string, init?: RequestInit): Promise<Response>;
+  /** Runs the client against it. */
+  sluice(...args: readonly string[]): Promise<Finished>;
+  /** Stops the processes and removes what they left on the servers. */
+  close(): Promise<void>;
+}
+
+export interface DistributedOptions {
+  /** Processes of each component. @default 2 */
+  readonly replicas?: number;
+  /** For all components. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** In place of the environment's servers. */
+  readonly servers?: Readonly<Record<string, string>>;
+}
+
+/** The variable, or a failure that says how to get it: a test that cannot run is no test that passed. */
+export function needed(name: string): string {
+  const value = process.env[name] ?? '';
+  if (value === '') throw new Error(`${name} is not set: this test needs the servers of a test bed`);
+  return value;
+}
+
+export async function startDistributed(options: DistributedOptions = {}): Promise<Distributed> {
+  const replicas = options.replicas ?? 2;
+  const namespace = `t${randomBytes(5).toString('hex')}`;
+  const jobs = `${namespace}-runs`;
+  await kubectl('create', 'namespace', jobs);
+  const password = randomBytes(12).toString('hex');
+  const ports = { api: await freePorts(replicas), scheduler: await freePorts(replicas) };
+  const front = await openBalancer(ports.api);
+  const desk = await openBalancer(ports.scheduler, '0.0.0.0');
+  const gateway = needed('TESTBED_GATEWAY');
+  const common = {
+    NATS_URL: needed('NATS_URL'),
+    REDIS_URL: needed('REDIS_URL'),
+    MINIO_ENDPOINT: needed('MINIO_ENDPOINT'),
+    MINIO_ACCESS_KEY: needed('MINIO_ACCESS_KEY'),
+    MINIO_SECRET_KEY: needed('MINIO_SECRET_KEY'),
+    SLUICE_NAMESPACE: namespace,
+    // Reserved on the server, which other tests use as well.
+    NATS_STREAM_BYTES: '16777216',
+    SLUICE_HEALTH_HOST: '127.0.0.1',
+    SLUICE_LOG_LEVEL: 'info',
+    SLUICE_RECONCILE_INTERVAL: '5',
+    ...options.servers,
+  };
+  const keys = {
+    SLUICE_SECRETS_KEY: `k1:${randomBytes(32).toString('base64')}`,
+    SLUICE_RUNNER_KEY: randomBytes(32).toString('hex'),
+  };
+  const image = await supervisorImage();
+  const own = (name: ComponentName, index: number): Record<string, string> => {
+    if (name === 'storage-events') return {};
+    if (name === 'api') {
+      return {
+        ...keys,
+        OSCAR_PASSWORD: password,
+        OSCAR_SERVICE_PORT: String(ports.api[index]),
+        OSCAR_SERVICES_NAMESPACE: jobs,
+      };
+    }
+    return {
+      ...keys,
+      KUBECONFIG: needed('KUBECONFIG'),
+      OSCAR_SERVICES_NAMESPACE: jobs,
+      SLUICE_SCHEDULER_PORT: String(ports.scheduler[index]),
+      SLUICE_SCHEDULER_URL: `http://${gateway}:${desk.port}`,
+      SLUICE_SUPERVISOR_IMAGE: image,
+      SLUICE_POD_MINIO_ENDPOINT: podEndpoint(common.MINIO_ENDPOINT, gateway),
+      SLUICE_MAX_RUNS: '8',
+    };
+  };
+  const components: ComponentProcess[] = [];
+  for (const name of ['scheduler', 'storage-events', 'api'] as const) {
+    for (let index = 0; index < replicas; index += 1) {
+      const env = { ...common, ...own(name, index), ...options.env };
+      components.push(await makeComponent(name, index, env));
+    }
+  }
+  try {
+    await Promise.all(components.map((one) => one.start()));
+  } catch (error) {
+    await Promise.allSettled(components.map((one) => one.stop('SIGKILL')));
+    await Promise.allSettled([front.close(), desk.close(), removeAll(namespace, jobs)]);
+    throw error;
+  }
+  return describeForm({ namespace, jobs, password, front, desk, components });
+}
+
+function describeForm(parts: {
+  namespace: string;
+  jobs: string;
+  password: string;
+  front: Balancer;
+  desk: Balancer;
+  components: readonly ComponentProcess[];
+}): Distributed {
+  const { namespace, jobs, password, front, desk, components } = parts;
+  const url = `http://127.0.0.1:${front.port}`;
+  const username = 'oscar';
+  const basic = `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
+  return {
+    namespace,
+    jobs,
+    url,
+    username,
+    password,
+    components,
+    request: (path, init = {}) => {
+      const headers = new Headers(init.headers);
+      if (!headers.has('authorization')) headers.set('authorization', basic);
+      return fetch(`${url}${path}`, { ...init, headers, redirect: 'manual' });
+    },
+    sluice: (...args) =>
+      run(process.execPath, [cliBin, ...args], {
+        env: { SLUICE_URL: url, SLUICE_USERNAME: username, SLUICE_PASSWORD: password },
+      }),
+    close: async () => {
+      await Promise.all(components.map((one) => one.stop('SIGTERM')));
+      await Promise.all([front.close(), desk.close()]);
+      await removeAll(namespace, jobs);
+    },
+  };
+}
+
+async function makeComponent(
+  name: ComponentName,
+  index: number,
+  env: Readonly<Record<string, string>>,
+): Promise<ComponentProcess> {
+  const healthPort = await freePort();
+  const current: { child?: ChildProcess; stderr: () => string } = { stderr: () => '' };
+  return {
+    name,
+    index,
+    healthPort,
+    process: () => {
+      if (current.child === undefined) throw new Error(`${name} ${index} is not started`);
+      return current.child;
+    },
+    stderr: () => current.stderr(),
+    stop: async (signal = 'SIGTERM') => {
+      const { child } = current;
+      if (child === undefined) return null;
+      if (child.exitCode === null && child.signalCode === null) {
+        const ended = once(child, 'exit');
+        child.kill(signal);
+        await ended;
+      }
+      return child.exitCode;
+    },
+    start: async () => {
+      const child = spawn(process.execPath, [componentBin, name], {
+        cwd: root,
+        env: cleanEnv({ ...env, SLUICE_HEALTH_PORT: String(healthPort) }),
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+      const output = collect(child);
+      current.child = child;
+      current.stderr = output.stderr;
+      await waitFor(
+        `${name} ${index} to be ready`,
+        async () => {
+          if (child.exitCode !== null) throw new Error(`${name} ${index} ended early: ${output.stderr()}`);
+          const ready = await fetch(`http://127.0.0.1:${healthPort}/health/ready`).catch(() => undefined);
+          return ready?.ok === true ? true : undefined;
+        },
+        60_000,
+      ).catch(async (error: unknown) => {
+        const answer = await fetch(`http://127.0.0.1:${healthPort}/health/ready`).catch(() => undefined);
+        throw new Error(`${String(error)}: ${(await answer?.text()) ?? ''} ${output.stderr().slice(-2000)}`);
+      });
+    },
+  };
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  return Promise.all(Array.from({ length: count }, freePort));
+}
+
+/** Servers of this machine have another address in a pod. */
+function podEndpoint(endpoint: string, gateway: string): string {
+  const url = new URL(endpoint);
+  if (/^(127\.|localhost$)/.test(url.hostname)) url.hostname = gateway;
+  return url.origin;
+}
+
+export async function kubectl(...args: readonly string[]): Promise<string> {
+  const done = await run('kubectl', args, { env: { KUBECONFIG: needed('KUBECONFIG') } });
+  if (done.code !== 0) throw new Error(`kubectl ${args.join(' ')}: ${done.stderr}`);
+  return done.stdout;
+}
+
+async function removeAll(namespace: string, jobs: string): Promise<void> {
+  await kubectl('delete', 'namespace', jobs, '--wait=false');
+  await removeStored(namespace);
+}
+
+/** Streams, buckets of definitions and keys of one namespace. */
+async function removeStored(namespace: string): Promise<void> {
+  const { connect } = await import('@nats-io/transport-node');
+  const { jetstreamManager } = await import('@nats-io/jetstream');
+  const { Redis } = await import('ioredis');
+  const nats = await connect({ servers: needed('NATS_URL').split(',') });
+  const manager = await jetstreamManager(nats);
+  for await (const stream of manager.streams.list()) {
+    const { name } = stream.config;
+    if (name.toLowerCase().includes(namespace)) {
+      await manager.streams.delete(name);
+      continue;
+    }
+    for await (const consumer of manager.consumers.list(name)) {
+      if (consumer.name.includes(namespace)) await manager.consumers.delete(name, consumer.name);
+    }
+  }
+  await nats.drain();
+  const redis = new Redis(needed('REDIS_URL'));
+  for await (const keys of redis.scanStream({ match: `{${namespace}}:*`, count: 1000 })) {
+    if (Array.isArray(keys) && keys.length > 0) await redis.unlink(...(keys as string[]));
+  }
+  redis.disconnect();
+}

@@ -1,0 +1,53 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'vitest';
+import type { Finished } from './server.ts';
+
+/** Runs the client against an installation. */
+export type Client = (...args: readonly string[]) => Promise<Finished>;
+
+async function done(finished: Promise<Finished>): Promise<string> {
+  const { code, stdout, stderr } = await finished;
+  expect(code, `${stdout}${stderr}`).toBe(0);
+  return stdout;
+}
+
+/** What anybody does first: a service is applied, a file becomes a result, a call is answered. */
+export async function firstSteps(sluice: Client, name: string): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'sluice-smoke-'));
+  const path = (file: string): string => join(folder, file);
+  try {
+    await writeFile(
+      path('upper.sh'),
+      '#!/bin/sh\ntr a-z A-Z < "$INPUT_FILE_PATH" > "$TMP_OUTPUT_DIR/out.txt"\n',
+    );
+    await writeFile(path('fdl.yaml'), fdl(name));
+    await writeFile(path('a.txt'), 'files into results\n');
+    await done(sluice('apply', path('fdl.yaml')));
+    await done(sluice('--timeout', '3m', 'file', 'put', '--wait', path('a.txt'), `${name}/in/`));
+    await done(sluice('file', 'get', `${name}/out/out.txt`, path('got.txt')));
+    expect(await readFile(path('got.txt'), 'utf8')).toBe('FILES INTO RESULTS\n');
+    const runs: unknown = JSON.parse(await done(sluice('--json', 'run', 'list', name)));
+    expect(JSON.stringify(runs)).toContain('succeeded');
+    expect(await done(sluice('--timeout', '3m', 'call', name, path('a.txt')))).toContain(
+      'FILES INTO RESULTS',
+    );
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function fdl(name: string): string {
+  return `functions:
+  oscar:
+    - any:
+        name: ${name}
+        image: busybox
+        memory: 64Mi
+        cpu: '0.1'
+        script: upper.sh
+        input: [{ storage_provider: minio.default, path: ${name}/in }]
+        output: [{ storage_provider: minio.default, path: ${name}/out }]
+`;
+}
