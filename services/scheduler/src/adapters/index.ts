@@ -15,3 +15,5 @@ export { createKubeRunners } from './kube-runners.ts';
 export type { KubeRunnersDeps, KubeRunnersTiming } from './kube-runners.ts';
 export { createS3Grants, type S3GrantsDeps } from './s3-grants.ts';
 export { createKubeCluster, type KubeCluster, type KubeNode } from './kube-nodes.ts';
+export { openKubeLooks } from './kube-looks.ts';
+export type { KubeLooks, KubeLooksDeps } from './kube-looks.ts';
