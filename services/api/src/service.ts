@@ -64,6 +64,8 @@ export interface ApiDeps {
   readonly metrics: Registry;
   /** @default none */
   readonly tracer?: Tracer;
+  /** Bytes of an event that travel in the run's messages. @default 65536 */
+  readonly inlineEventBytes?: number;
   /** @default random bytes and UUIDs of `node:crypto` */
   readonly random?: Random;
 }
@@ -191,7 +193,7 @@ function httpContext(deps: ApiDeps): HttpContext {
     jobs: createJobs({ ...deps, random }),
     feed: createRunFeed({ bus, random, clock: deps.clock }),
     runs: createRuns({ ledger, bus, definitions, random, tracer }),
-    submit: createSubmitJob({ ledger, objects, random, tracer }),
+    submit: createSubmitJob({ ...deps, random, tracer }),
   };
 }
 

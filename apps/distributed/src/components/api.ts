@@ -2,7 +2,7 @@ import { apiConfig, createApi, type Api, type Installation } from '@sluice/api';
 import { ignoredBy, ignoredOnKubernetes } from '@sluice/scheduler';
 import type { S3Settings } from '@sluice/shared/adapters';
 import { Secret } from '@sluice/shared/config';
-import type { ClusterState, ServiceDefinition } from '@sluice/shared/contracts';
+import { carriedEventBytes, type ClusterState, type ServiceDefinition } from '@sluice/shared/contracts';
 import { AppError } from '@sluice/shared/errors';
 import { isImageName } from '@sluice/supervisor';
 import { listenToClusterState, toNodeFacts, type KnownClusterState } from '../cluster-state.ts';
@@ -63,6 +63,8 @@ function composeApi(
       },
     },
     runnerKey: config.SLUICE_RUNNER_KEY ?? new Secret(''),
+    // Larger ones would not survive a ledger that is lost.
+    inlineEventBytes: carriedEventBytes,
     ...deps,
     capabilities: {
       warnings: (definition) => warningsOf(cluster.current()?.executor, definition),

@@ -14,6 +14,9 @@ import { RunnerPlan } from './runner.ts';
  * Each with `Authorization: Bearer <podToken>`; 401 is final, 503 and a lost connection are tried again.
  */
 
+/** An event up to this size is kept in the Job of its run, from which a lost ledger is restored; every Job lies in the cluster's database. */
+export const carriedEventBytes = 8192;
+
 /** Short-lived keys for the paths of one service, and for its part of the system bucket. */
 export const StorageGrant = Type.Object({
   /** As pods reach it. */

@@ -6,12 +6,13 @@ import { createSubmitJob } from './submit-job.ts';
 
 const service = { name: 'demo', uid: 'u1' };
 
-function setUp(existing: Pick<Run, 'id' | 'service_uid'>[] = []) {
+function setUp(existing: Pick<Run, 'id' | 'service_uid'>[] = [], inlineEventBytes?: number) {
   const claimed: NewRun[][] = [];
   const puts: { bucket: string; key: string; bytes: number }[] = [];
   const taken = new Map(existing.map((run) => [run.id, run]));
   let last = 0;
   const submit = createSubmitJob({
+    inlineEventBytes,
     random: {
       uuid: () => {
         last += 1;
@@ -63,6 +64,15 @@ test('bytes that are no UTF-8 travel as base64, large bodies as an object named 
   expect(event).toMatchObject({ kind: 'object', size: 65_537 });
   expect(puts).toEqual([{ bucket: SYSTEM_BUCKET, key: (event as { key: string }).key, bytes: 65_537 }]);
   expect(puts[0]?.key).toMatch(/^events\/[0-9a-f]{64}$/);
+});
+
+test('what fits inline is measured as it is written, and can be less', async () => {
+  const { submit, claimed } = setUp([], 12);
+  for (const body of ['a'.repeat(12), 'a'.repeat(13), '\u00ff'.repeat(6)])
+    await submit({ service, body: Buffer.from(body) });
+  for (const bytes of [9, 10]) await submit({ service, body: Buffer.alloc(bytes, 0xff) });
+  const kinds = claimed.map(([run]) => (run?.event.kind === 'inline' ? run.event.encoding : 'object'));
+  expect(kinds).toEqual(['utf8', 'object', 'utf8', 'base64', 'object']);
 });
 
 test('a key gives the same id each time, another service another', async () => {

@@ -7,8 +7,7 @@ import { noTracer, startAcceptSpan, type Span, type Tracer } from '@sluice/share
 import { isRunId, jobEvents, maxHops, maxRecords } from '../domain/job-event.ts';
 import type { Random } from '../ports.ts';
 
-/** Events up to this size travel in the run's messages; larger ones go to the system bucket. */
-const inlineBytes = 65_536;
+const defaultInlineBytes = 65_536;
 
 export interface JobRequest {
   readonly service: { readonly name: string; readonly uid: string };
@@ -31,6 +30,8 @@ export function createSubmitJob(deps: {
   readonly ledger: Pick<RunLedger, 'claim' | 'get'>;
   readonly objects: Pick<ObjectStore, 'put'>;
   readonly random: Pick<Random, 'uuid'>;
+  /** Events up to this size, as they are written in JSON, travel in the run's messages; larger ones go to the system bucket. @default 65536 */
+  readonly inlineEventBytes?: number | undefined;
   /** @default none */
   readonly tracer?: Tracer;
 }): SubmitJob {
@@ -59,7 +60,7 @@ export function createSubmitJob(deps: {
         service: request.service.name,
         service_uid: request.service.uid,
         source: 'job',
-        event: await payloadOf(event.body, deps.objects),
+        event: await payloadOf(event.body, deps),
         ...(event.user === undefined ? {} : { user: event.user }),
         traceparent: span.traceparent,
         hop: event.hop,
@@ -120,15 +121,19 @@ async function checkOwner(id: string, request: JobRequest, ledger: Pick<RunLedge
   });
 }
 
-async function payloadOf(body: Uint8Array, objects: Pick<ObjectStore, 'put'>): Promise<Payload> {
-  if (body.byteLength > inlineBytes) {
-    const key = `events/${createHash('sha256').update(body).digest('hex')}`;
-    // Put again where it is there already: what cleans up sees that it is in use.
-    await objects.put(SYSTEM_BUCKET, key, body, { size: body.byteLength });
-    return { kind: 'object', key, size: body.byteLength };
+async function payloadOf(
+  body: Uint8Array,
+  deps: { readonly objects: Pick<ObjectStore, 'put'>; readonly inlineEventBytes?: number | undefined },
+): Promise<Payload> {
+  const { objects, inlineEventBytes = defaultInlineBytes } = deps;
+  const encoding = body.byteLength <= inlineEventBytes && isUtf8(body) ? 'utf8' : 'base64';
+  const size = encoding === 'utf8' ? body.byteLength : Math.ceil(body.byteLength / 3) * 4;
+  if (size <= inlineEventBytes) {
+    const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+    return { kind: 'inline', encoding, data: bytes.toString(encoding) };
   }
-  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
-  return isUtf8(body)
-    ? { kind: 'inline', encoding: 'utf8', data: bytes.toString('utf8') }
-    : { kind: 'inline', encoding: 'base64', data: bytes.toString('base64') };
+  const key = `events/${createHash('sha256').update(body).digest('hex')}`;
+  // Put again where it is there already: what cleans up sees that it is in use.
+  await objects.put(SYSTEM_BUCKET, key, body, { size: body.byteLength });
+  return { kind: 'object', key, size: body.byteLength };
 }

@@ -1,9 +1,7 @@
-import { Run } from '@sluice/shared/contracts';
+import { carriedEventBytes, Run } from '@sluice/shared/contracts';
 import { Compile } from 'typebox/compile';
 import { podAnnotations } from './pod-labels.ts';
 
-/** An event past this stays out: every Job carries one, and they all lie in the cluster's database. */
-const maxEventBytes = 8192;
 /** Kubernetes allows an object's annotations 256 KiB in all; some is left for what the cluster itself adds. */
 const maxAnnotationBytes = 240 * 1024;
 
@@ -20,7 +18,7 @@ export function runAnnotations(
   const kept = { ...run, timeline: [] };
   const size = run.event.kind === 'inline' ? Buffer.byteLength(run.event.data) : 0;
   const whole = JSON.stringify(kept);
-  if (size <= maxEventBytes && Buffer.byteLength(whole) <= room) return { [podAnnotations.run]: whole };
+  if (size <= carriedEventBytes && Buffer.byteLength(whole) <= room) return { [podAnnotations.run]: whole };
   // An event that is nowhere to be found: another attempt of the restored run then fails and says so, instead of working on an empty one.
   const event: Run['event'] = { kind: 'object', key: `events/not-kept/${run.id}`, size };
   const text = JSON.stringify({ ...kept, event });
