@@ -83,10 +83,10 @@ describe('is refused with a sentence', () => {
       SLUICE_DATA: data,
       OSCAR_SERVICE_PORT: 'eighty',
       SLUICE_MAX_RUNS: '0',
-      NATS_URL: 'nats://127.0.0.1:4222',
+      NATS_REPLICAS: 'two',
     });
     expect(refused.code).toBe(1);
-    for (const name of ['OSCAR_SERVICE_PORT', 'SLUICE_MAX_RUNS', 'NATS_URL'])
+    for (const name of ['OSCAR_SERVICE_PORT', 'SLUICE_MAX_RUNS', 'NATS_REPLICAS'])
       expect(refused.stderr).toContain(name);
   });
 

@@ -13,7 +13,6 @@ import {
 import { componentVariables } from '../apps/distributed/src/variables.ts';
 import type { Variable } from '@sluice/shared/config';
 import { fdlJsonSchema } from '../apps/cli/src/fdl/json-schema.ts';
-import { unsupportedVariables } from '../apps/standalone/src/config.ts';
 import { variables } from '../apps/standalone/src/variables.ts';
 import { fdlTable } from './fdl-table.ts';
 import { metricsTable } from './metrics-table.ts';
@@ -34,8 +33,7 @@ const machineDependent: Readonly<Record<string, string>> = {
 type Variables = Readonly<Record<string, Variable<unknown>>>;
 
 function variableTable(): string {
-  const read = Object.entries(variables).filter(([name]) => unsupportedVariables[name] === undefined);
-  return tableOf(Object.fromEntries(read));
+  return tableOf(variables);
 }
 
 /** Those that several components read come first, with the components that do. */

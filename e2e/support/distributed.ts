@@ -234,7 +234,7 @@ async function removeAll(namespace: string, jobs: string): Promise<void> {
 }
 
 /** Streams, buckets of definitions and keys of one namespace. */
-async function removeStored(namespace: string): Promise<void> {
+export async function removeStored(namespace: string): Promise<void> {
   const { connect } = await import('@nats-io/transport-node');
   const { jetstreamManager } = await import('@nats-io/jetstream');
   const { Redis } = await import('ioredis');

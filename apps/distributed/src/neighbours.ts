@@ -8,12 +8,12 @@ import {
   createRedisRunLedger,
   createS3ObjectStore,
   createSecretBox,
+  natsSettings,
   openNats,
   openRedis,
   s3Settings,
   type MasterKey,
   type Nats,
-  type NatsOptions,
   type NatsDefinitionStore,
   type S3ObjectStore,
   type S3Settings,
@@ -65,11 +65,7 @@ export async function openNeighbours(
   const opened: (() => Promise<void>)[] = [];
   try {
     const nats = await openNats({
-      servers: config.NATS_URL.split(',').map((one) => one.trim()),
-      token: config.NATS_TOKEN,
-      user: absent(config.NATS_USER),
-      password: config.NATS_PASSWORD,
-      tls: natsTls(config),
+      ...natsSettings(config),
       name: `sluice-${options.name}`,
       waitMs: config.SLUICE_START_WAIT * 1000,
       clock,
@@ -103,12 +99,6 @@ async function closeAll(opened: readonly (() => Promise<void>)[]): Promise<void>
 
 function absent(text: string): string | undefined {
   return text === '' ? undefined : text;
-}
-
-/** Where nothing is said of certificates the server decides whether the connection is encrypted. */
-function natsTls({ NATS_CA, NATS_CERT, NATS_KEY }: ProcessConfig): NatsOptions['tls'] {
-  if (NATS_CA === '' && NATS_CERT === '' && NATS_KEY === undefined) return undefined;
-  return { ca: absent(NATS_CA), cert: absent(NATS_CERT), key: NATS_KEY };
 }
 
 async function openStores(

@@ -1,5 +1,13 @@
 import { availableParallelism, totalmem } from 'node:os';
-import { integer, oneOf, text, type Variable } from '@sluice/shared/config';
+import {
+  integer,
+  namespaceVariables,
+  natsVariables,
+  oneOf,
+  redisVariables,
+  text,
+  type Variable,
+} from '@sluice/shared/config';
 import { parseQuantity } from '@sluice/shared/contracts';
 import { parseEngineAddress, type EngineAddress } from '@sluice/supervisor/adapters';
 
@@ -72,11 +80,8 @@ export const standaloneVariables = {
     max: 1_073_741_824,
     fallback: 10_485_760,
   }),
+  ...namespaceVariables,
+  ...natsVariables,
+  ...redisVariables,
   ...executionVariables,
-};
-
-/** Variables that choose an adapter which this version has no code for: refused instead of ignored, since files would go elsewhere than asked. */
-export const unsupportedVariables: Readonly<Record<string, string>> = {
-  NATS_URL: 'the bus is the database in the data folder',
-  REDIS_URL: 'the run ledger is the database in the data folder',
 };

@@ -109,10 +109,11 @@ async function open(
   const { folder, clock, log, metrics } = deps;
   // First of all, since it is the lock: nothing else may be touched while another instance has the folder.
   const database = openDatabase({ path: folder.database, clock, log, metrics });
+  let stores: StoresParts | undefined;
   try {
     const instance = (await keepSecret(join(folder.root, 'instance-id'), 12)).secret.reveal();
     const runnerKey = (await keepSecret(join(folder.root, 'runner-key'), 32)).secret;
-    const stores = composeStores({ ...deps, database, box: await openSecretBox(folder) });
+    stores = await composeStores({ ...deps, database, box: await openSecretBox(folder) });
     await encryptOldSecrets(stores.definitions, folder, log);
     const parts = await composeObjects({ ...deps, database, baseUrl });
     const objects = { ...parts, objects: meterObjects(parts.objects, deps) };
@@ -125,6 +126,7 @@ async function open(
     });
     return { database, stores, objects, execution, runnerKey };
   } catch (error) {
+    await stores?.close();
     await database.close();
     throw error;
   }
@@ -170,6 +172,6 @@ function shutdownSteps(
 async function close({ database, stores, objects, execution }: Opened): Promise<void> {
   await execution.close();
   await objects.close();
-  await stores.bus.close();
+  await stores.close();
   await database.close();
 }

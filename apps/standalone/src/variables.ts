@@ -10,7 +10,7 @@ import {
 import { tracingVariables } from '@sluice/shared/telemetry';
 import { storageEventsVariables } from '@sluice/storage-events';
 import { runnerVariables, supervisorVariables } from '@sluice/supervisor';
-import { standaloneVariables, unsupportedVariables } from './config.ts';
+import { standaloneVariables } from './config.ts';
 import { s3Faults } from '@sluice/shared/adapters';
 
 /** All variables that the standalone server reads; `docs/operation.md` lists them and a test compares. */
@@ -26,23 +26,19 @@ export const variables = {
 
 export type StandaloneConfig = ConfigOf<typeof variables>;
 
-/** @throws ConfigError with every fault, those of adapters that are not here included */
+/** @throws ConfigError with every fault */
 export function readVariables(
   env: Readonly<Record<string, string | undefined>>,
   readFile: ReadFile,
 ): StandaloneConfig {
-  const refused = Object.entries(unsupportedVariables).flatMap(([variable, instead]): ConfigFault[] => {
-    const given = (env[variable] ?? '') !== '' || (env[`${variable}_FILE`] ?? '') !== '';
-    return given ? [{ variable, message: `is not supported by this version: ${instead}; unset it` }] : [];
-  });
   let config: StandaloneConfig;
   try {
     config = loadConfig(variables, env, readFile);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    throw new ConfigError([...error.faults, ...refused, ...faultsBeside(error, env, readFile)]);
+    throw new ConfigError([...error.faults, ...faultsBeside(error, env, readFile)]);
   }
-  const faults = [...refused, ...s3Faults(config)];
+  const faults = s3Faults(config);
   if (faults.length > 0) throw new ConfigError(faults);
   return config;
 }

@@ -58,6 +58,7 @@ export async function startComponents(components: Components): Promise<void> {
 function composeScheduler({
   config,
   stores,
+  objects,
   execution,
   clock,
   log,
@@ -72,6 +73,7 @@ function composeScheduler({
     logs,
     executor: execution.executor,
     runners: execution.runners,
+    ...(stores.recovery === undefined ? {} : { recovery: stores.recovery, objects: objects.objects }),
     clock,
     log,
     metrics,

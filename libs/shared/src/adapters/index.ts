@@ -31,7 +31,7 @@ export type { S3Connection } from './s3-client.ts';
 export { createLeanS3Store, type LeanS3Options, type LeanS3Store, type S3Keys } from './s3-lite.ts';
 export { s3Faults, s3Settings, type S3Settings } from './s3-settings.ts';
 export type { S3Listen, S3ListenHandlers } from './s3-listen.ts';
-export { openNats, type Nats, type NatsOptions } from './nats-connection.ts';
+export { natsSettings, openNats, type Nats, type NatsOptions } from './nats-connection.ts';
 export { createRegistryLogins, type RegistryLogin, type RegistryLogins } from './registry-logins.ts';
 export {
   createRegistryClient,

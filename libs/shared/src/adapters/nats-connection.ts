@@ -31,6 +31,30 @@ export interface NatsOptions {
   readonly waitMs?: number;
 }
 
+/**
+ * The variables `NATS_…` as a connection takes them. Where nothing is said of certificates, the server decides whether the connection is encrypted.
+ */
+export function natsSettings(values: {
+  readonly NATS_URL: string;
+  readonly NATS_TOKEN: Secret | undefined;
+  readonly NATS_USER: string;
+  readonly NATS_PASSWORD: Secret | undefined;
+  readonly NATS_CA: string;
+  readonly NATS_CERT: string;
+  readonly NATS_KEY: Secret | undefined;
+}): Pick<NatsOptions, 'servers' | 'token' | 'user' | 'password' | 'tls'> {
+  const given = (text: string): string | undefined => (text === '' ? undefined : text);
+  const { NATS_CA: ca, NATS_CERT: cert, NATS_KEY: key } = values;
+  return {
+    servers: values.NATS_URL.split(',').map((one) => one.trim()),
+    token: values.NATS_TOKEN,
+    user: given(values.NATS_USER),
+    password: values.NATS_PASSWORD,
+    tls:
+      ca === '' && cert === '' && key === undefined ? undefined : { ca: given(ca), cert: given(cert), key },
+  };
+}
+
 /** A connection that is made again whenever it is lost, for as long as the process lives. Shared by all adapters of one process. */
 export interface Nats {
   readonly connection: NatsConnection;
