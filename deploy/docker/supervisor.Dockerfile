@@ -13,6 +13,9 @@ COPY . .
 RUN node tools/build-supervisor.mjs /out
 
 FROM node:24-bookworm-slim
+LABEL org.opencontainers.image.title="Sluice supervisor" \
+      org.opencontainers.image.description="Runs beside each script in a pod: claims its attempt, brings the input, takes the output." \
+      org.opencontainers.image.licenses="Apache-2.0"
 RUN rm -rf /usr/local/lib/node_modules /usr/local/bin/npm /usr/local/bin/npx /usr/local/bin/corepack \
   /usr/local/bin/yarn /usr/local/bin/yarnpkg /opt/yarn*
 COPY --from=build /out /opt/sluice

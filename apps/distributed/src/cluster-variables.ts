@@ -1,6 +1,22 @@
 import { podStorageVariables } from '@sluice/scheduler';
-import { integer, text } from '@sluice/shared/config';
+import { integer, text, type Variable } from '@sluice/shared/config';
 import { executionVariables } from '@sluice/standalone/compose';
+
+/** The beginning of addresses: no path, no credentials. */
+function origin(why: string): Variable<string | undefined> {
+  const form = 'an http or https address without a path';
+  return {
+    why,
+    form,
+    fallback: { value: undefined },
+    parse: (value) => {
+      const url = URL.parse(value);
+      if (url === null || !/^https?:$/.test(url.protocol) || url.href !== `${url.origin}/`)
+        throw new Error(`is not ${form}`);
+      return url.origin;
+    },
+  };
+}
 
 /** Variables of what performs runs: a Kubernetes cluster, or a container engine. */
 export const clusterVariables = {
@@ -9,6 +25,19 @@ export const clusterVariables = {
     why: 'Folder for what containers of DOCKER_HOST work on; by the same path for this process and for the engine.',
     fallback: './data',
   }),
+  SLUICE_RUNNER_HOST: text({
+    why: 'Address that calls to the warm runners of DOCKER_HOST come in at; another one than loopback needs SLUICE_RUNNER_URL.',
+    fallback: '127.0.0.1',
+  }),
+  SLUICE_RUNNER_PORT: integer({
+    why: 'Their port; 0 takes a free one.',
+    min: 0,
+    max: 65_535,
+    fallback: 0,
+  }),
+  SLUICE_RUNNER_URL: origin(
+    'Address of these runners as the api reaches it, where that is on another machine or in another container: http://name-of-the-scheduler:8083.',
+  ),
   KUBECONFIG: text({
     why: 'File with the address of the Kubernetes cluster; in a pod its own cluster is used.',
     fallback: '',

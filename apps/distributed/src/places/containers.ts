@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { Secret } from '@sluice/shared/config';
-import { composeExecution, keepSecret, openDataFolder } from '@sluice/standalone/compose';
+import { ConfigError, Secret } from '@sluice/shared/config';
+import { composeExecution, keepSecret, openDataFolder, type ExecutionDeps } from '@sluice/standalone/compose';
 import { toClusterNodes } from '../cluster-state.ts';
 import type { Neighbours } from '../neighbours.ts';
 import type { ProcessDeps } from '../start.ts';
@@ -13,6 +13,7 @@ export async function openContainerPlace(
   deps: ProcessDeps,
   { objects, logs }: Neighbours,
 ): Promise<Place> {
+  const runnerListener = runnerListenerOf(config);
   const folder = await openDataFolder(config.SLUICE_DATA);
   const instance = (await keepSecret(join(folder.root, 'instance-id'), 12)).secret.reveal();
   const execution = await composeExecution({
@@ -21,6 +22,7 @@ export async function openContainerPlace(
     folder,
     instance,
     runnerKey: config.SLUICE_RUNNER_KEY ?? new Secret(''),
+    runnerListener,
     objects,
     logs,
   });
@@ -33,4 +35,13 @@ export async function openContainerPlace(
     check: async () => {},
     close: () => execution.close(),
   };
+}
+
+/** @throws ConfigError where callers would be sent to an address that is not this process */
+function runnerListenerOf(config: SchedulerProcessConfig): NonNullable<ExecutionDeps['runnerListener']> {
+  const { SLUICE_RUNNER_HOST: host, SLUICE_RUNNER_PORT: port, SLUICE_RUNNER_URL: url } = config;
+  if (url !== undefined) return { host, port, url };
+  if (/^(127\.|::1$|localhost$)/.test(host)) return { host, port };
+  const message = `is missing, and SLUICE_RUNNER_HOST is ${host}; give the address that the api reaches it by, such as http://scheduler:8083`;
+  throw new ConfigError([{ variable: 'SLUICE_RUNNER_URL', message }]);
 }

@@ -51,6 +51,8 @@ export interface ExecutionDeps {
   readonly instance: string;
   /** Tokens of runners are made of it. */
   readonly runnerKey: Secret;
+  /** Where calls to warm runners come in, and the address that callers are given. @default a free port, for this machine alone */
+  readonly runnerListener?: { readonly host: string; readonly port: number; readonly url?: string };
   readonly objects: ObjectStore;
   readonly logs: RunLogs;
   readonly clock: Clock;
@@ -124,10 +126,12 @@ export async function composeExecution(deps: ExecutionDeps): Promise<ExecutionPa
 }
 
 function openRunnerServer(deps: ExecutionDeps, { perform }: Supervisor): RunnerServer {
-  const { config, clock, log, metrics, tracer } = deps;
+  const { config, clock, log, metrics, tracer, runnerListener } = deps;
   return createRunnerServer({
     perform,
     key: deps.runnerKey.reveal(),
+    ...(runnerListener === undefined ? {} : { listen: runnerListener }),
+    ...(runnerListener?.url === undefined ? {} : { url: runnerListener.url }),
     workRoot: runnersRoot(deps.folder),
     clock,
     log,

@@ -1,3 +1,3 @@
-export { composeExecution, type ExecutionParts } from './execution.ts';
+export { composeExecution, type ExecutionDeps, type ExecutionParts } from './execution.ts';
 export { openDataFolder, keepSecret } from '../data-folder.ts';
 export { executionVariables } from '../config.ts';

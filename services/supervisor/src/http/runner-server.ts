@@ -52,6 +52,8 @@ export interface RunnerServerOptions {
   readonly key: string | ((runnerId: string) => string);
   /** Where it listens. @default a free port, for this machine alone */
   readonly listen?: { readonly host?: string; readonly port: number };
+  /** Address that callers are given, where they do not reach it by loopback. @default 127.0.0.1 and the port */
+  readonly url?: string;
   /** Folder of this server's calls: one folder a runner in it, one a call in that. */
   readonly workRoot: string;
   readonly clock: Clock;
@@ -62,7 +64,7 @@ export interface RunnerServerOptions {
   readonly limits?: Partial<RunnerServerLimits>;
 }
 
-/** The routes of `contracts/runner.ts` for many runners, on one loopback listener. */
+/** The routes of `contracts/runner.ts` for many runners, on one listener. */
 export interface RunnerServer {
   start(): Promise<void>;
   /**
@@ -80,7 +82,7 @@ export interface RunnerServer {
 
 /** What the routes share. */
 export interface ServerState extends Required<
-  Omit<RunnerServerOptions, 'metrics' | 'limits' | 'key' | 'listen'>
+  Omit<RunnerServerOptions, 'metrics' | 'limits' | 'key' | 'listen' | 'url'>
 > {
   readonly limits: RunnerServerLimits;
   readonly tokenOf: (runnerId: string) => string;
@@ -125,7 +127,8 @@ export function createRunnerServer(options: RunnerServerOptions): RunnerServer {
   server.maxConnections = state.limits.connections;
   return {
     start: async () => {
-      state.url = await listen(server, options.listen ?? { host: '127.0.0.1', port: 0 });
+      const own = await listen(server, options.listen ?? { host: '127.0.0.1', port: 0 });
+      state.url = options.url ?? own;
     },
     open: (plan, parts) => open(state, plan, parts.scripts),
     isBusy: (runnerId) => state.runners.get(runnerId)?.inHand !== undefined,

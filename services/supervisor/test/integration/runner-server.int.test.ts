@@ -1,5 +1,6 @@
+import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { eventually } from '@sluice/shared/testing';
 import { AppError } from '@sluice/shared/errors';
@@ -26,6 +27,13 @@ afterEach(async () => {
 
 const path = (name: string): string => join(runners.harness.dir, name);
 const started = (name: string): Promise<unknown> => eventually(name, () => existsSync(path(name)));
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.2');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  return port;
+}
 /** A process of this id is there, and no zombie. */
 const isAlive = (pid: number): boolean => {
   try {
@@ -42,6 +50,26 @@ test('without files a call is answered with what the script printed, errors amon
   expect(answer).toMatchObject({ status: 200, result: 'succeeded', text: 'out\nerr\n{"a":1}\n' });
   expect(answer.headers.get('content-type')).toBe('text/csv');
   expect(Number(answer.headers.get('x-duration-seconds'))).toBeGreaterThan(0);
+});
+
+test('callers elsewhere are given the address that they reach it by, and it listens where it is told to', async () => {
+  const port = await freePort();
+  const elsewhere = await createRunnerHarness(
+    store,
+    {},
+    { listen: { host: '127.0.0.2', port }, url: 'http://scheduler:8083' },
+  );
+  try {
+    const runner = elsewhere.open('echo out\n');
+    expect(runner.url).toBe(`http://scheduler:8083/${runner.id}`);
+    const answer = await fetch(`http://127.0.0.2:${port}/${runner.id}/logs`, {
+      headers: { authorization: `Bearer ${runner.token}` },
+    });
+    expect(answer.status).toBe(200);
+    await expect(fetch(`http://127.0.0.1:${port}/${runner.id}/logs`)).rejects.toThrow('fetch failed');
+  } finally {
+    await elsewhere.close();
+  }
 });
 
 test('one file is the answer in base64, several are an archive; both are uploaded too', async () => {

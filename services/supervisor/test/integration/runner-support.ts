@@ -9,7 +9,12 @@ import {
 } from '@sluice/shared/contracts';
 import { systemClock } from '@sluice/shared/lifecycle';
 import { silentLogger } from '@sluice/shared/telemetry';
-import { createRunnerServer, type RunnerServer, type RunnerServerLimits } from '../../src/index.ts';
+import {
+  createRunnerServer,
+  type RunnerServer,
+  type RunnerServerLimits,
+  type RunnerServerOptions,
+} from '../../src/index.ts';
 import type { SupervisorStore } from './memory-store.ts';
 import { createHarness, testPlan, type Harness, type PlanOptions } from './support.ts';
 
@@ -45,6 +50,7 @@ export interface RunnerHarness {
 export async function createRunnerHarness(
   objects: SupervisorStore,
   limits: Partial<RunnerServerLimits> = {},
+  at: Pick<RunnerServerOptions, 'listen' | 'url'> = {},
 ): Promise<RunnerHarness> {
   const harness = createHarness(objects);
   const server = createRunnerServer({
@@ -54,6 +60,7 @@ export async function createRunnerHarness(
     clock: systemClock,
     log: silentLogger(),
     limits,
+    ...at,
   });
   await server.start();
   return {
