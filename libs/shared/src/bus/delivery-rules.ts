@@ -64,7 +64,7 @@ export async function handleDelivery(
     };
     if (isAppError(error)) log.warn(fields, 'message not handled');
     else log.error(fields, 'message handler failed');
-    return isAppError(error) && error.retry === 'never'
+    return isHopeless(error, delivery.attempt)
       ? delivery.deadLetter(messageOf(error))
       : delivery.retry(messageOf(error));
   });
@@ -73,6 +73,11 @@ export async function handleDelivery(
     { err: settled.error, consumer, message_id: delivery.message.id },
     'delivery not settled, it comes again',
   );
+}
+
+/** A server that is away comes back, however long it takes; what our own code stumbles over does so each time. */
+function isHopeless(error: unknown, attempt: number): boolean {
+  return isAppError(error) ? error.retry === 'never' : attempt >= defaultMaxAttempts;
 }
 
 async function attempt(work: () => Promise<void>): Promise<{ readonly error: unknown } | undefined> {

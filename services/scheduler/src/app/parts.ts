@@ -102,7 +102,8 @@ export async function startParts(deps: SchedulerDeps, slots: number): Promise<Pa
     },
   );
   const cancels = await bus.subscribe(
-    { durable: 'scheduler-cancel', names: ['runs.cancel'], maxInFlight: 16 },
+    // Most of a day, while the ledger is away.
+    { durable: 'scheduler-cancel', names: ['runs.cancel'], maxInFlight: 16, maxAttempts: 1000 },
     cancelHandler(deps, common, stopping.signal),
   );
   gaugeSlots(deps.metrics, { limit: slots, used: common.underWay.size });

@@ -47,7 +47,8 @@ export function createBusNotifications(deps: BusNotificationsDeps): Notification
           durable: 'storage-events-notify',
           names: ['storage.notify'],
           maxInFlight: inFlight,
-          maxAttempts: 100,
+          // Most of a day, while the ledger is away.
+          maxAttempts: 1000,
         },
         async ({ message }) => take(deps, together, message.payload, current.wanted),
       );

@@ -31,7 +31,8 @@ const pagesALogLine = 20;
 export async function startBackfills(deps: BackfillDeps): Promise<Subscription> {
   const state = { stopping: false };
   const subscription = await deps.bus.subscribe(
-    { durable: backfillConsumer, names: ['backfills.start'], maxInFlight: 2, leaseMs },
+    // Most of a day, while a server is away.
+    { durable: backfillConsumer, names: ['backfills.start'], maxInFlight: 2, maxAttempts: 1000, leaseMs },
     async (delivery) => {
       await withLease(deps, delivery, async () => perform(deps, delivery, state));
     },
