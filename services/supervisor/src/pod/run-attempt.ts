@@ -190,12 +190,17 @@ async function report(
 async function storeOutcome(
   options: PodRunOptions,
   objects: Objects,
-  { plan }: AttemptGrant,
+  { plan, run }: AttemptGrant,
   outcome: AttemptOutcome,
 ): Promise<AttemptOutcome | undefined> {
   const { clock, log } = options;
   const key = outcomeKey({ service: plan.definition.name, runId: plan.run_id, attempt: plan.attempt });
-  const record: OutcomeRecord = { outcome, ended_at: clock.now() };
+  // With the run a lost ledger has its record again, not only its claim.
+  const record: OutcomeRecord = {
+    outcome,
+    ...(run === undefined ? {} : { run }),
+    ended_at: clock.now(),
+  };
   const forMs = options.signal.aborted ? options.graceMs / 2 : storeMs;
   try {
     return await withPatience(clock, { forMs }, async () => {
