@@ -15,6 +15,7 @@ import {
   type MasterKey,
   type Nats,
   type NatsDefinitionStore,
+  type RedisConnection,
   type S3ObjectStore,
   type S3Settings,
 } from '@sluice/shared/adapters';
@@ -42,6 +43,7 @@ export interface Neighbours {
   readonly bus: Bus;
   readonly definitions: NatsDefinitionStore;
   readonly settings: Settings;
+  readonly redis: RedisConnection;
   readonly ledger: RunLedger & LedgerRecovery;
   readonly leases: Leases;
   readonly objects: S3ObjectStore;
@@ -141,7 +143,7 @@ async function openLedger(
   { clock, log }: ProcessDeps,
   bus: Bus,
   { name }: NeighbourOptions,
-): Promise<Pick<Neighbours, 'ledger' | 'leases' | 'close'>> {
+): Promise<Pick<Neighbours, 'redis' | 'ledger' | 'leases' | 'close'>> {
   const redis = await openRedis({
     // `readComponentVariables` has refused to go on without.
     url: config.REDIS_URL ?? new Secret(''),
@@ -158,6 +160,7 @@ async function openLedger(
     throw error;
   }
   return {
+    redis,
     ledger: createRedisRunLedger({
       redis,
       clock,

@@ -6,9 +6,10 @@ import { carriedEventBytes, type ClusterState, type ServiceDefinition } from '@s
 import { AppError } from '@sluice/shared/errors';
 import { isImageName } from '@sluice/supervisor';
 import { listenToClusterState, toNodeFacts, type KnownClusterState } from '../cluster-state.ts';
+import { openFindings, type Findings } from '../findings.ts';
 import { openNeighbours, type Neighbours } from '../neighbours.ts';
 import type { ProcessDeps, Started } from '../start.ts';
-import type { ApiProcessConfig } from '../variables.ts';
+import { componentVariables, type ApiProcessConfig } from '../variables.ts';
 import { version } from '../version.ts';
 
 /** The HTTP front door as a process of its own. */
@@ -19,13 +20,19 @@ export async function startApi(config: ApiProcessConfig, deps: ProcessDeps): Pro
   });
   const { relay } = neighbours;
   const cluster = await listenToClusterState(neighbours.bus);
-  const api = composeApi(config, deps, neighbours, cluster);
+  const findings = await openFindings(config, deps, neighbours, {
+    component: 'api',
+    check: () => api.check(),
+  });
+  const api = composeApi(config, deps, neighbours, cluster, findings);
   await relay.start();
   await api.start();
+  findings.announce();
   return {
     // An api whose servers are away still answers, with 503: taking all of them out of service would leave nobody to say so.
     check: async () => {},
     steps: [
+      { name: 'findings', phase: 'intake', run: () => findings.stop() },
       { name: 'api', phase: 'intake', run: () => api.stop() },
       {
         name: 'neighbours',
@@ -45,6 +52,7 @@ function composeApi(
   deps: ProcessDeps,
   { bus, ledger, definitions, settings, objects, logs, s3 }: Neighbours,
   cluster: KnownClusterState,
+  { self }: Findings,
 ): Api {
   return createApi({
     config: apiConfig(
@@ -73,6 +81,7 @@ function composeApi(
           ? []
           : [{ field: 'image', message: `${JSON.stringify(image)} is not the name of an image` }],
     },
+    checks: { self, expected: Object.keys(componentVariables) },
     nodes: async () => toNodeFacts(cluster.current()),
     installation: () => installationOf(s3, cluster.current()),
   });

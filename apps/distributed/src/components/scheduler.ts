@@ -4,6 +4,7 @@ import type { ClusterState } from '@sluice/shared/contracts';
 import type { Component, ShutdownStep } from '@sluice/shared/lifecycle';
 import { createObjectUpkeep } from '@sluice/shared/stores';
 import { announceClusterState } from '../cluster-state.ts';
+import { openFindings } from '../findings.ts';
 import { openNeighbours, type Neighbours } from '../neighbours.ts';
 import { openContainerPlace } from '../places/containers.ts';
 import { openKubernetesPlace } from '../places/kubernetes.ts';
@@ -22,11 +23,18 @@ export async function startScheduler(config: SchedulerProcessConfig, deps: Proce
   const working: Component[] = [neighbours.relay, scheduler, ...composeDesk(config, deps, scheduler, place)];
   for (const component of working) await component.start();
   const background = startBackground(config, deps, neighbours, scheduler, place);
+  const check = async (): Promise<void> => {
+    await Promise.all([...working.map((component) => component.check()), place.check()]);
+  };
+  const findings = await openFindings(config, deps, neighbours, {
+    component: 'scheduler',
+    check,
+    looks: place.looks,
+  });
+  findings.announce();
   return {
-    check: async () => {
-      await Promise.all([...working.map((component) => component.check()), place.check()]);
-    },
-    steps: shutdownSteps(config, { working, background, neighbours, place }),
+    check,
+    steps: shutdownSteps(config, { working, background: [...background, findings], neighbours, place }),
   };
 }
 

@@ -1,8 +1,11 @@
-import { createS3BucketRules, type S3BucketRules } from '@sluice/shared/adapters';
+import { bucketRulesLook, createS3BucketRules, type S3BucketRules } from '@sluice/shared/adapters';
+import type { Look } from '@sluice/shared/checks';
 import type { Component } from '@sluice/shared/lifecycle';
+import type { BucketPath } from '@sluice/shared/stores';
 import { createStorageEvents, createWebhook, storageEventsConfig } from '@sluice/storage-events';
 import type { NotificationSource } from '@sluice/storage-events';
 import { createBusNotifications, createRuledNotifications } from '@sluice/storage-events/adapters';
+import { openFindings } from '../findings.ts';
 import { openNeighbours, type Neighbours } from '../neighbours.ts';
 import type { ProcessDeps, Started } from '../start.ts';
 import type { StorageEventsProcessConfig } from '../variables.ts';
@@ -18,8 +21,16 @@ export async function startStorageEvents(
   });
   const { bus, ledger, definitions, objects, leases, relay } = neighbours;
   const rules = await openRules(config, neighbours);
+  const source = composeSource(neighbours, deps, rules);
+  const wanted: { paths: readonly BucketPath[] } = { paths: [] };
   const storageEvents = createStorageEvents({
-    source: composeSource(neighbours, deps, rules),
+    source: {
+      ...source,
+      setPrefixes: async (paths) => {
+        wanted.paths = paths;
+        await source.setPrefixes(paths);
+      },
+    },
     bus,
     ledger,
     definitions,
@@ -32,11 +43,20 @@ export async function startStorageEvents(
   const webhook = composeWebhook(config, neighbours, deps);
   const working: Component[] = [relay, storageEvents, ...(webhook === undefined ? [] : [webhook])];
   for (const component of working) await component.start();
+  const check = async (): Promise<void> => {
+    await Promise.all(working.map((component) => component.check()));
+  };
+  const findings = await openFindings(config, deps, neighbours, {
+    component: 'storage-events',
+    check,
+    notifySubject: config.SLUICE_NOTIFY_SUBJECT,
+    looks: rulesLooks(config, deps, rules, () => wanted.paths),
+  });
+  findings.announce();
   return {
-    check: async () => {
-      await Promise.all(working.map((component) => component.check()));
-    },
+    check,
     steps: [
+      { name: 'findings', phase: 'intake', run: () => findings.stop() },
       { name: 'webhook', phase: 'intake', run: async () => webhook?.stop() },
       { name: 'storage-events', phase: 'work', timeoutMs: 30_000, run: () => storageEvents.stop() },
       {
@@ -50,6 +70,17 @@ export async function startStorageEvents(
       },
     ],
   };
+}
+
+/** Without rules of ours others keep them, or all is found by listing. */
+function rulesLooks(
+  { SLUICE_NOTIFY_ARN: arn }: StorageEventsProcessConfig,
+  { clock }: ProcessDeps,
+  rules: S3BucketRules | undefined,
+  paths: () => readonly BucketPath[],
+): readonly Look[] {
+  if (rules === undefined) return [];
+  return [bucketRulesLook({ rules, paths: async () => paths(), arn, clock })];
 }
 
 async function openRules(

@@ -32,6 +32,7 @@ export async function openContainerPlace(
     runners: execution.runners,
     pods: undefined,
     describe: async () => ({ kubernetes_version: '', nodes: toClusterNodes([await execution.machine()]) }),
+    looks: [],
     check: async () => {},
     close: () => execution.close(),
   };

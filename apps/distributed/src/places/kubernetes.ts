@@ -7,11 +7,16 @@ import {
   createKubeRunners,
   createS3Grants,
   loadKubeTarget,
+  openKubeLooks,
   type KubeCluster,
   type KubeConnection,
+  type KubeLooks,
+  type KubeTarget,
 } from '@sluice/scheduler/adapters';
 import { createOutcomes, type StorageGrants } from '@sluice/scheduler';
 import {
+  assumeRoleLook,
+  createAssumeRole,
   createImageFactsCache,
   createRegistryClient,
   createRegistryLogins,
@@ -20,7 +25,7 @@ import {
 import { ConfigError, Secret } from '@sluice/shared/config';
 import { activeStates, type AttemptRef, type ClusterState } from '@sluice/shared/contracts';
 import { messageOf } from '@sluice/shared/errors';
-import type { RunLedger } from '@sluice/shared/stores';
+import { SYSTEM_BUCKET, type RunLedger } from '@sluice/shared/stores';
 import { toClusterNodes } from '../cluster-state.ts';
 import type { Neighbours } from '../neighbours.ts';
 import type { ProcessDeps } from '../start.ts';
@@ -32,6 +37,7 @@ const randomShare = (): number => randomInt(2 ** 32) / 2 ** 32;
 
 /** What both adapters of a cluster share. */
 interface Cluster {
+  readonly target: KubeTarget;
   readonly connection: KubeConnection;
   readonly cluster: KubeCluster;
   readonly registry: RegistryClient;
@@ -47,6 +53,7 @@ export async function openKubernetesPlace(
   const parts = await openCluster(config, deps);
   const { executor, runners } = composePods(config, deps, neighbours, parts);
   const version = await parts.cluster.version();
+  const looks = await openLooks(config, deps, neighbours, parts);
   return {
     chosenBy: config.KUBECONFIG === '' ? 'the cluster of this pod' : 'KUBECONFIG',
     executor,
@@ -64,9 +71,11 @@ export async function openKubernetesPlace(
       },
     },
     describe: async () => ({ kubernetes_version: version, nodes: await nodesOf(parts.cluster, deps) }),
+    looks: looks.looks,
     check: () => parts.connection.check(),
     close: async () => {
-      await Promise.all([parts.connection.close(), parts.cluster.close(), parts.registry.close()]);
+      const { connection, cluster, registry } = parts;
+      await Promise.all([looks.close(), connection.close(), cluster.close(), registry.close()]);
     },
   };
 }
@@ -82,10 +91,40 @@ function checkVariables(config: SchedulerProcessConfig): void {
   if (faults.length > 0) throw new ConfigError(faults);
 }
 
+/** The cluster as it is for the scheduler, and whether the S3 server makes keys for pods. */
+async function openLooks(
+  config: SchedulerProcessConfig,
+  { clock }: ProcessDeps,
+  { s3 }: Neighbours,
+  { target, registry }: Cluster,
+): Promise<KubeLooks> {
+  const kube = await openKubeLooks({
+    target,
+    namespace: config.OSCAR_SERVICES_NAMESPACE,
+    supervisorImage: config.SLUICE_SUPERVISOR_IMAGE,
+    imageFacts: (image) => registry.imageFacts(image),
+    clock,
+  });
+  // Pods that are given keys of their own need no others.
+  if (config.SLUICE_POD_S3_ACCESS_KEY !== undefined) return kube;
+  const ask = createAssumeRole({ connection: s3.connection, clock });
+  const assumeRole = () => ask({ policy: trialPolicy, durationSeconds: config.SLUICE_POD_S3_DURATION });
+  return { ...kube, looks: [...kube.looks, assumeRoleLook({ assumeRole, clock })] };
+}
+
+/** For keys that nobody uses: they may do next to nothing. */
+const trialPolicy = JSON.stringify({
+  Version: '2012-10-17',
+  Statement: [
+    { Effect: 'Allow', Action: ['s3:GetObject'], Resource: [`arn:aws:s3:::${SYSTEM_BUCKET}/none`] },
+  ],
+});
+
 async function openCluster(config: SchedulerProcessConfig, { clock, env }: ProcessDeps): Promise<Cluster> {
   const target = await loadKubeTarget(config.KUBECONFIG === '' ? undefined : config.KUBECONFIG);
   const loginsDir = config.DOCKER_CONFIG ?? join(env['HOME'] ?? '/', '.docker');
   return {
+    target,
     connection: await createKubeConnection({
       target,
       namespace: config.OSCAR_SERVICES_NAMESPACE,

@@ -106,7 +106,7 @@ export function ledgerCheck(isIntact: boolean): ComponentCheck {
   const name = 'run ledger';
   if (isIntact) return fine(name, 'Whole.');
   const message =
-    'Redis was emptied, and the run ledger is not rebuilt yet: no runs are accepted or started.';
+    'Redis is new or was emptied, and the run ledger is not rebuilt yet: no runs are accepted or started.';
   return fault(
     name,
     message,

@@ -146,7 +146,7 @@ export function assumeRoleLook(deps: {
 }): Look {
   const name = 'S3 keys of pods';
   const mend =
-    'Give the user of MINIO_ACCESS_KEY the right sts:AssumeRole (it must be no root key on some servers); for a server without AssumeRole set SLUICE_POD_S3_ACCESS_KEY and SLUICE_POD_S3_SECRET_KEY.';
+    'Give the user of MINIO_ACCESS_KEY the right sts:AssumeRole; for a server without AssumeRole set SLUICE_POD_S3_ACCESS_KEY and SLUICE_POD_S3_SECRET_KEY.';
   return seldom(
     {
       name,

@@ -1,4 +1,5 @@
-import type { RunLedger } from '../stores/index.ts';
+import { isAppError } from '../errors/index.ts';
+import type { OutboxEntry, RunLedger } from '../stores/index.ts';
 import type { Clock } from '../lifecycle/index.ts';
 import { doubt, fine } from './check.ts';
 import type { Look } from './look.ts';
@@ -22,7 +23,9 @@ export function outboxLook({
     name,
     mend: 'The run ledger has to be reachable: see its own checks.',
     look: async () => {
-      const [first] = await ledger.readOutbox(1);
+      const entries = await readOrNone(ledger);
+      if (entries === undefined) return [];
+      const [first] = entries;
       if (first?.seq !== oldest?.seq)
         oldest = first === undefined ? undefined : { seq: first.seq, since: clock.monotonic() };
       const waitsMs = oldest === undefined ? 0 : clock.monotonic() - oldest.since;
@@ -31,4 +34,16 @@ export function outboxLook({
       return [doubt(name, `A message waits to be published for ${seconds} s or more.`, mend)];
     },
   };
+}
+
+/** Undefined while the ledger is away or being rebuilt: its own check says so. */
+async function readOrNone(
+  ledger: Pick<RunLedger, 'readOutbox'>,
+): Promise<readonly OutboxEntry[] | undefined> {
+  try {
+    return await ledger.readOutbox(1);
+  } catch (error) {
+    if (isAppError(error, 'unavailable')) return undefined;
+    throw error;
+  }
 }
