@@ -127,6 +127,8 @@ export async function run(
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   const output = collect(child);
+  // A program that ends without reading it is judged by its exit code.
+  child.stdin.on('error', () => undefined);
   child.stdin.end(options.input ?? '');
   await once(child, 'close');
   return { code: child.exitCode, signal: child.signalCode, stdout: output.stdout(), stderr: output.stderr() };

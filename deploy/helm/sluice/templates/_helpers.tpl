@@ -26,6 +26,7 @@ app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
 {{- define "sluice.jobsNamespace" -}}
+{{- if eq .Values.jobs.namespace .Release.Namespace -}}{{ fail "jobs.namespace must be another one than the release's: scripts run there, and nobody else may" }}{{- end -}}
 {{ .Values.jobs.namespace | default (printf "%s-runs" .Release.Namespace) }}
 {{- end -}}
 
@@ -50,6 +51,46 @@ app.kubernetes.io/component: {{ .component }}
 {{- if .Values.minio.bundled -}}http://{{ include "sluice.host" (dict "root" . "component" "minio") }}:9000{{- else -}}{{ required "minio.endpoint is needed where minio.bundled is false" .Values.minio.endpoint }}{{- end -}}
 {{- end -}}
 
+{{/* Bytes of each stream: those of the bundled server are small, empty leaves it to the components. */}}
+{{- define "sluice.streamBytes" -}}
+{{- if .Values.nats.streamBytes -}}{{ int64 .Values.nats.streamBytes }}{{- else if .Values.nats.bundled -}}67108864{{- end -}}
+{{- end -}}
+
+{{/* What was made at the first install is taken from the cluster again. Made once while a chart is rendered, so that all templates see the same. */}}
+{{- define "sluice.makeSecrets" -}}
+{{- if not (hasKey .Values "made") -}}
+{{- $old := (lookup "v1" "Secret" .Release.Namespace (include "sluice.fullname" .)).data | default dict -}}
+{{- $servers := (lookup "v1" "Secret" .Release.Namespace (include "sluice.serversSecret" .)).data | default dict -}}
+{{- $own := dict
+  "OSCAR_PASSWORD" (.Values.auth.password | default (get $old "OSCAR_PASSWORD" | b64dec) | default (randAlphaNum 24))
+  "SLUICE_SECRETS_KEY" (get $old "SLUICE_SECRETS_KEY" | b64dec | default (printf "k1:%s" (randBytes 32)))
+  "SLUICE_RUNNER_KEY" (get $old "SLUICE_RUNNER_KEY" | b64dec | default (randAlphaNum 48)) -}}
+{{- if .Values.storageEvents.webhook.enabled -}}
+{{- $_ := set $own "SLUICE_WEBHOOK_TOKEN" (.Values.storageEvents.webhook.token | default (get $old "SLUICE_WEBHOOK_TOKEN" | b64dec) | default (randAlphaNum 32)) -}}
+{{- end -}}
+{{- $redisPassword := get $servers "REDIS_PASSWORD" | b64dec | default (randAlphaNum 24) -}}
+{{- $theirs := dict
+  "NATS_TOKEN" (get $servers "NATS_TOKEN" | b64dec | default (randAlphaNum 32))
+  "REDIS_PASSWORD" $redisPassword
+  "REDIS_URL" (printf "redis://:%s@%s:6379/0" $redisPassword (include "sluice.host" (dict "root" . "component" "redis")))
+  "MINIO_ACCESS_KEY" (get $servers "MINIO_ACCESS_KEY" | b64dec | default (printf "sluice-%s" (randAlphaNum 8)))
+  "MINIO_SECRET_KEY" (get $servers "MINIO_SECRET_KEY" | b64dec | default (randAlphaNum 32)) -}}
+{{- $_ := set .Values "made" (dict "own" $own "servers" $theirs) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Changes when a secret of the chart does. */}}
+{{- define "sluice.secretsChecksum" -}}
+{{- include "sluice.makeSecrets" . -}}
+{{- toJson .Values.made | sha256sum -}}
+{{- end -}}
+
+{{/* The same for the bundled servers, which a new password of the administrator must not restart. */}}
+{{- define "sluice.serversChecksum" -}}
+{{- include "sluice.makeSecrets" . -}}
+{{- toJson .Values.made.servers | sha256sum -}}
+{{- end -}}
+
 {{- define "sluice.podSecurityContext" -}}
 runAsNonRoot: true
 runAsUser: 10001
@@ -70,6 +111,9 @@ capabilities: { drop: [ALL] }
 - { name: SLUICE_NAMESPACE, value: {{ include "sluice.fullname" . | quote }} }
 - { name: NATS_URL, value: {{ include "sluice.natsUrl" . | quote }} }
 - { name: NATS_REPLICAS, value: {{ .Values.nats.replicas | quote }} }
+{{- with include "sluice.streamBytes" . }}
+- { name: NATS_STREAM_BYTES, value: {{ . | quote }} }
+{{- end }}
 - { name: MINIO_ENDPOINT, value: {{ include "sluice.minioEndpoint" . | quote }} }
 - { name: MINIO_PUBLIC_ENDPOINT, value: {{ .Values.minio.publicEndpoint | quote }} }
 - { name: MINIO_REGION, value: {{ .Values.minio.region | quote }} }
@@ -134,7 +178,7 @@ spec:
         app.kubernetes.io/component: {{ .component }}
       annotations:
         # Pods are replaced when a secret of the chart changes.
-        checksum/secret: {{ include (print $root.Template.BasePath "/secrets.yaml") $root | sha256sum }}
+        checksum/secret: {{ include "sluice.secretsChecksum" $root }}
         prometheus.io/scrape: "true"
         prometheus.io/port: "8090"
     spec:
