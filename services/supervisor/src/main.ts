@@ -7,10 +7,12 @@ import { createSchedulerClient } from './adapters/scheduler-client.ts';
 import { loadPodConfig } from './pod/config.ts';
 import { hostRunner } from './pod/host-runner.ts';
 import { createPlainLog } from './pod/plain-log.ts';
+import { createRelief } from './pod/relief.ts';
 import { runAttempt } from './pod/run-attempt.ts';
 import { createStorageKeys } from './pod/storage-keys.ts';
 
 const log = createPlainLog((line) => writeSync(2, line), clock.now);
+const passed = createRelief(globalThis.gc);
 
 void runToEnd(async (signal) => {
   const config = loadPodConfig(process.env, (path) => readFileSync(path, 'utf8'));
@@ -28,6 +30,7 @@ void runToEnd(async (signal) => {
       verify: first.verify,
       ca: first.ca,
       now: clock.now,
+      onBytes: passed,
       keys: createStorageKeys({ first, renew: scheduler.storage, clock }),
     });
   const { instance, graceMs } = config;
@@ -53,6 +56,7 @@ void runToEnd(async (signal) => {
 
 /** Copies to the pod's own log; whoever reads that slowly makes the script wait. */
 async function print(chunk: Uint8Array): Promise<void> {
+  passed(chunk.length);
   if (process.stdout.write(chunk)) return;
   const { promise, resolve } = Promise.withResolvers<void>();
   process.stdout.once('drain', resolve);

@@ -29,13 +29,16 @@ export type S3Requests = Pick<
   | 'initiateNewMultipartUpload'
   | 'makeRequestAsync'
   | 'makeRequestStreamAsync'
-  | 'uploadPart'
 >;
 
 /** An S3 server, for what works on objects: the package's client, or the lean one of a pod. */
 export interface S3Access {
   readonly client: S3Requests;
   readonly region: string;
+  /** Told of bytes of bodies that came or went, piece by piece. */
+  readonly onBytes?: ((count: number) => void) | undefined;
+  /** Larger bodies go in parts, each streamed. @default 4 GiB; S3 takes 5 GiB in one piece */
+  readonly onePieceBytes?: number | undefined;
 }
 
 export interface S3Client extends S3Access {

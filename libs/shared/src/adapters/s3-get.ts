@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import { addAbortSignal, PassThrough, pipeline } from 'node:stream';
+import { addAbortSignal, Transform, pipeline, type Readable } from 'node:stream';
 import { AppError, isAppError } from '../errors/index.ts';
 import type { ObjectHead, ObjectInfo, ObjectStore } from '../stores/index.ts';
 import { call, drain } from './s3-call.ts';
@@ -36,7 +36,7 @@ export function createS3Readers(s3: S3Access): Pick<ObjectStore, 'head' | 'get'>
           if (exact !== undefined || look === looks) {
             return {
               info: headOf(bucket, key, answer.headers, exact),
-              body: bodyOf(answer, key, options.signal),
+              body: bodyOf(s3, answer, key, options.signal),
             };
           }
         } catch (error) {
@@ -94,8 +94,18 @@ async function open(
 }
 
 /** The bytes; what breaks on the way is an `AppError`, and so is an end before all of them came. */
-function bodyOf(answer: IncomingMessage, key: string, signal: AbortSignal | undefined): PassThrough {
-  const body = new PassThrough();
+function bodyOf(
+  { onBytes }: S3Access,
+  answer: IncomingMessage,
+  key: string,
+  signal: AbortSignal | undefined,
+): Readable {
+  const body = new Transform({
+    transform: (chunk: Buffer, _encoding, done) => {
+      onBytes?.(chunk.length);
+      done(null, chunk);
+    },
+  });
   pipeline(answer, body, (error) => {
     if (error !== null && error !== undefined && !body.destroyed)
       body.destroy(fromS3Error(error, `read the object ${key}`));

@@ -35,6 +35,10 @@ export interface LeanS3Options {
   readonly now: () => number;
   /** Milliseconds without a byte in either direction after which a request is given up. @default 30000 */
   readonly silenceMs?: number;
+  /** Told of bytes of bodies that came or went: what held them may be given back. */
+  readonly onBytes?: (count: number) => void;
+  /** Larger bodies go in parts. @default 4 GiB */
+  readonly onePieceBytes?: number;
 }
 
 export interface LeanS3Store extends Pick<ObjectStore, 'head' | 'get' | 'put' | 'list' | 'remove'> {
@@ -52,7 +56,8 @@ const maxSockets = 16;
  */
 export function createLeanS3Store(options: LeanS3Options): LeanS3Store {
   const { client, close } = createRequests(options);
-  const s3: S3Access = { client, region: options.region };
+  const { region, onBytes, onePieceBytes } = options;
+  const s3: S3Access = { client, region, onBytes, onePieceBytes };
   const { list } = createS3Listing(s3);
   return {
     ...createS3Readers(s3),
@@ -172,14 +177,6 @@ function requestsBy(send: Send): S3Requests {
     abortMultipartUpload: async (bucketName, objectName, uploadId) => {
       const query = `uploadId=${encodeURIComponent(uploadId)}`;
       await drain(await send({ method: 'DELETE', bucketName, objectName, query }, '', [200, 204]));
-    },
-    uploadPart: async ({ bucketName, objectName, uploadID, partNumber }, part) => {
-      const bytes = part as Uint8Array;
-      const query = `partNumber=${partNumber}&uploadId=${encodeURIComponent(uploadID)}`;
-      const sending = withLength({ method: 'PUT', bucketName, objectName, query }, bytes);
-      const answer = await send(sending, bytes, [200]);
-      await drain(answer);
-      return { etag: (answer.headers.etag ?? '').replaceAll('"', ''), key: objectName, part: partNumber };
     },
   };
 }

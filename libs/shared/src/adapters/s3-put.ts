@@ -8,13 +8,15 @@ import { defaultContentType } from './default-content-type.ts';
 import { fromS3Error } from './s3-errors.ts';
 import { s3Identity } from '../contracts/index.ts';
 import { listOne } from './s3-listing.ts';
-import { multipartUpload, wrongSize } from './s3-multipart.ts';
+import { multipartUpload, wrongSize, type UploadPart } from './s3-multipart.ts';
 import { checkPlace } from './s3-names.ts';
 
 /** Bodies whose size nobody told are held up to this, then sent in parts. */
 const partBytes = 16 * 1024 * 1024;
 /** Larger ones go in parts in any case: S3 takes 5 GiB in one piece. */
-const onePieceBytes = 4 * 1024 * 1024 * 1024;
+const defaultOnePieceBytes = 4 * 1024 * 1024 * 1024;
+/** Parts of a body whose size is known: none of them is held in memory. */
+const streamedPartBytes = 512 * 1024 * 1024;
 
 /** Writes one object; it is there as a whole or not at all. */
 export async function putS3Object(
@@ -50,13 +52,18 @@ async function putStream(
 ): Promise<ObjectHead> {
   const { size } = options;
   await checkBefore(s3, place, options);
-  const chunks = chunksOf(body, options.signal);
-  if (size !== undefined && size > 0 && size <= onePieceBytes) {
-    checkMarker(place.key, size);
+  const chunks = chunksOf(body, options.signal, s3.onBytes);
+  const { onePieceBytes = defaultOnePieceBytes } = s3;
+  if (size !== undefined && size > 0) checkMarker(place.key, size);
+  if (size !== undefined && size > onePieceBytes) {
+    const parts = streamedParts(chunks, size, Math.min(streamedPartBytes, onePieceBytes));
+    return written(s3, place, options, await sendInParts(s3, place, parts, options));
+  }
+  if (size !== undefined && size > 0) {
     const stream = Readable.from(exactly(chunks, size), { objectMode: false });
     return written(s3, place, options, await sendWhole(s3, place, stream, size, options, what));
   }
-  const parts = partsOf(chunks, Math.max(partBytes, Math.ceil((size ?? 0) / 9000)));
+  const parts = partsOf(chunks, partBytes);
   const first = await nextPart(parts);
   const second = first === undefined ? undefined : await nextPart(parts);
   if (second === undefined) {
@@ -67,12 +74,21 @@ async function putStream(
   }
   checkMarker(place.key, partBytes);
   const rest = chain([first ?? Buffer.alloc(0), second], parts);
-  const etag = await multipartUpload(s3, place, rest, {
+  return written(s3, place, options, await sendInParts(s3, place, wholeParts(rest), options));
+}
+
+/** @returns the etag */
+async function sendInParts(
+  s3: S3Access,
+  place: { readonly bucket: string; readonly key: string },
+  parts: AsyncIterable<UploadPart>,
+  options: PutOptions,
+): Promise<string> {
+  return multipartUpload(s3, place, parts, {
     headers: headersOf(place.key, options),
     conditions: conditionsOf(options),
-    ...(size === undefined ? {} : { size }),
+    ...(options.size === undefined ? {} : { size: options.size }),
   });
-  return written(s3, place, options, etag);
 }
 
 /**
@@ -178,20 +194,32 @@ async function written(
  * The pieces of a body. Ends at once when the writer has gone, also while the body hangs. Where nobody wants the rest, the body is left undestroyed, so that
  * an answer can still be sent over a request's connection.
  */
-async function* chunksOf(body: Readable, signal: AbortSignal | undefined): AsyncGenerator<Buffer> {
-  const { promise: gone, reject } = Promise.withResolvers<never>();
-  gone.catch(() => undefined);
+async function* chunksOf(
+  body: Readable,
+  signal: AbortSignal | undefined,
+  onBytes: S3Access['onBytes'],
+): AsyncGenerator<Buffer> {
+  // One promise for each piece: a race against a promise that lasts would keep every piece for as long.
+  let fail: (reason: AppError) => void = () => undefined;
   const leave = (): void => {
-    reject(cancelled());
+    fail(cancelled());
     body.destroy();
   };
   signal?.addEventListener('abort', leave, { once: true });
   const chunks = body.iterator({ destroyOnReturn: false });
+  const nextChunk = async (): Promise<IteratorResult<unknown>> => {
+    const { promise, resolve, reject } = Promise.withResolvers<IteratorResult<unknown>>();
+    fail = reject;
+    if (signal?.aborted === true) throw cancelled();
+    chunks.next().then(resolve, reject);
+    return promise;
+  };
   try {
     for (;;) {
-      const next: IteratorResult<unknown> = await Promise.race([chunks.next(), gone]);
+      const next = await nextChunk();
       if (next.done === true) return;
       const chunk = typeof next.value === 'string' ? Buffer.from(next.value) : (next.value as Uint8Array);
+      onBytes?.(chunk.byteLength);
       yield Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     }
   } catch (error) {
@@ -234,6 +262,34 @@ async function* partsOf(chunks: AsyncIterable<Buffer>, size: number): AsyncGener
     }
   }
   if (bytes > 0) yield Buffer.concat(held, bytes);
+}
+
+async function* wholeParts(parts: AsyncIterable<Buffer>): AsyncGenerator<UploadPart> {
+  for await (const bytes of parts) yield { length: bytes.length, body: bytes };
+}
+
+/** Parts of a body of a known size, each read while it is sent; they must be taken one after the other. */
+async function* streamedParts(
+  chunks: AsyncGenerator<Buffer>,
+  size: number,
+  partSize: number,
+): AsyncGenerator<UploadPart> {
+  let rest: Buffer | undefined;
+  const piecesOf = async function* (length: number): AsyncGenerator<Buffer> {
+    for (let left = length; left > 0;) {
+      const piece: Buffer | undefined = rest ?? (await nextPart(chunks));
+      if (piece === undefined) throw wrongSize(size);
+      const now = piece.subarray(0, left);
+      rest = now.length < piece.length ? piece.subarray(left) : undefined;
+      left -= now.length;
+      yield now;
+    }
+  };
+  for (let left = size; left > 0; left -= partSize) {
+    const length = Math.min(left, partSize);
+    yield { length, body: Readable.from(piecesOf(length), { objectMode: false }) };
+  }
+  if (rest !== undefined || (await nextPart(chunks)) !== undefined) throw wrongSize(size);
 }
 
 async function nextPart(parts: AsyncGenerator<Buffer>): Promise<Buffer | undefined> {

@@ -1,12 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { afterAll, describe, expect, it } from 'vitest';
 import { createLeanS3Store, type S3Keys } from '../../src/adapters/s3-lite.ts';
 import { isAppError } from '../../src/errors/index.ts';
 import { describeObjectStore } from '../../src/testing/object-store.suite.ts';
 import { openS3Store, s3Server } from './s3-fixture.ts';
 
-function openLean(keys?: () => Promise<S3Keys>): ReturnType<typeof createLeanS3Store> {
+function openLean(
+  keys?: () => Promise<S3Keys>,
+  more: { readonly onePieceBytes?: number; readonly onBytes?: (count: number) => void } = {},
+): ReturnType<typeof createLeanS3Store> {
   const { endpoint, region, accessKey, secretKey } = s3Server();
   return createLeanS3Store({
     endpoint: new URL(endpoint),
@@ -14,6 +18,7 @@ function openLean(keys?: () => Promise<S3Keys>): ReturnType<typeof createLeanS3S
     verify: true,
     now: Date.now,
     keys: keys ?? (async () => Promise.resolve({ accessKey, secretKey })),
+    ...more,
   });
 }
 
@@ -112,5 +117,37 @@ describe('lean S3 with keys that are short-lived and limited', () => {
       expect(isAppError(error)).toBe(true);
     }
     store.close();
+  });
+
+  it('sends what is too large for one piece in parts that are never held, of exactly the announced size', async () => {
+    const admin = await openS3Store();
+    await admin.createBucket(bucket, {});
+    const keys = await assumeRole(bucket, 'parts/');
+    let passed = 0;
+    const store = openLean(async () => Promise.resolve(keys), {
+      onePieceBytes: 6 * 1024 * 1024,
+      onBytes: (count) => {
+        passed += count;
+      },
+    });
+    const piece = randomBytes(1024 * 1024);
+    const body = (pieces: number): Readable =>
+      Readable.from(Array<Buffer>(pieces).fill(piece), { objectMode: false });
+    const size = 20 * piece.length;
+    const stored = await store.put(bucket, 'parts/big', body(20), { size, ifNoneMatch: '*' });
+    expect(stored.size).toBe(size);
+    expect(stored.etag).toMatch(/-4$/);
+    expect(passed).toBe(size);
+    const { body: back } = await store.get(bucket, 'parts/big');
+    expect((await buffer(back)).equals(Buffer.concat(Array<Buffer>(20).fill(piece)))).toBe(true);
+    expect(passed).toBe(2 * size);
+    for (const pieces of [19, 21]) {
+      await expect(store.put(bucket, 'parts/other', body(pieces), { size })).rejects.toThrow(
+        'announced size',
+      );
+    }
+    expect(await store.head(bucket, 'parts/other')).toBeUndefined();
+    store.close();
+    await admin.close();
   });
 });
