@@ -76,6 +76,12 @@ export const clusterVariables = {
     max: 1_073_741_824,
     fallback: 10_485_760,
   }),
+  SLUICE_POD_DISK: integer({
+    why: "Bytes of a node's disk that one pod may fill with its input, its outputs and whatever else it writes; a service with a larger ephemeral_storage_request gets that.",
+    min: 67_108_864,
+    max: 1_099_511_627_776,
+    fallback: 53_687_091_200,
+  }),
   SLUICE_MAX_PENDING: integer({
     why: 'Pods that may wait for a place in the cluster; past it nothing more is started.',
     min: 1,

@@ -156,6 +156,7 @@ function composePods(
     supervisorImage: config.SLUICE_SUPERVISOR_IMAGE,
     schedulerUrl: config.SLUICE_SCHEDULER_URL,
     ttlSeconds: config.SLUICE_JOB_TTL,
+    diskBytes: config.SLUICE_POD_DISK,
   };
   const outcomes = createOutcomes(objects, log);
   const common = { connection, settings, imageFacts, clock, log, random: randomShare };

@@ -92,6 +92,19 @@ test.each<Row>([
     'the script was not started within the deadline of its Job',
   ],
   [
+    'a disk that is full of its files',
+    {
+      pod: podOf({
+        reason: 'Evicted',
+        message: 'Usage of EmptyDir volume "sluice" exceeds the limit "1Gi". ',
+        disruption: { reason: 'TerminationByKubelet', message: 'the same' },
+      }),
+    },
+    'failed',
+    'out_of_disk',
+    'it filled more of its node\'s disk than it may: Usage of EmptyDir volume "sluice" exceeds the limit "1Gi".',
+  ],
+  [
     'memory',
     { pod: podOf({ script: ended(137, 'OOMKilled') }) },
     'failed',

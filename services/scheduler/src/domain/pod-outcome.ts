@@ -60,6 +60,8 @@ type Make = (
 /** What was done to the pod as a whole. */
 function ofCluster(pod: PodView, outcome: Make): AttemptOutcome | undefined {
   const at = pod.node === undefined ? '' : ` ${pod.node}`;
+  const full = ofDisk(pod, outcome);
+  if (full !== undefined) return full;
   if (pod.disruption !== undefined) return ofDisruption(pod.disruption, at, outcome);
   if (pod.reason === 'Evicted') {
     return outcome('lost', 'evicted', `evicted from its node${at}: ${said(pod)}`);
@@ -74,6 +76,22 @@ function ofCluster(pod: PodView, outcome: Make): AttemptOutcome | undefined {
   return pod.reason === undefined || pod.reason === 'DeadlineExceeded'
     ? undefined
     : outcome('lost', 'lost', `ended by its node${at}: ${said(pod)}`);
+}
+
+/** How a kubelet says that a pod filled more of its disk than it may: that is the script's doing, and the next attempt's as well. */
+const overDisk = /exceeds? the (?:total )?limit|exceeded its local ephemeral storage limit/;
+
+function ofDisk({ disruption, reason, message }: PodView, outcome: Make): AttemptOutcome | undefined {
+  const sentence = reason === 'Evicted' ? message : disruption?.message;
+  if (sentence === undefined || !overDisk.test(sentence)) return undefined;
+  return outcome(
+    'failed',
+    'out_of_disk',
+    `it filled more of its node's disk than it may: ${sentence.trim()}`,
+    {
+      script_started: true,
+    },
+  );
 }
 
 function ofDisruption(disruption: Because, at: string, outcome: Make): AttemptOutcome {

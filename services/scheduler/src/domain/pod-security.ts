@@ -33,6 +33,7 @@ export function numericUser(text: string | undefined): User | undefined {
 }
 
 /**
+ * The supervisor writes to the shared folder only, where a script may have put links: they lead to nothing that could be written.
  * Restricted where the user is known by number and is not root: both containers then run under it, so that each reads what the other wrote. Else baseline:
  * the script under its image's user, the supervisor as a root that can do nothing but read past file modes, since a script of any user may leave what only that user can read.
  */
@@ -62,7 +63,7 @@ function restricted(user: User, source: string): PodSecurity {
       seccompProfile: { type: 'RuntimeDefault' },
     },
     script: container,
-    supervisor: container,
+    supervisor: { ...container, readOnlyRootFilesystem: true },
   };
 }
 
@@ -82,6 +83,7 @@ function baseline(wished: User | undefined, reason: string): PodSecurity {
       allowPrivilegeEscalation: false,
       // What a script left under umask 077 is readable to its own user and to nobody else without it.
       capabilities: { drop: ['ALL'], add: ['DAC_OVERRIDE'] },
+      readOnlyRootFilesystem: true,
     },
   };
 }

@@ -78,6 +78,7 @@ test('a pod has the supervisor beside the script, and of secrets its token alone
             runAsGroup: 0,
             allowPrivilegeEscalation: false,
             capabilities: { drop: ['ALL'], add: ['DAC_OVERRIDE'] },
+            readOnlyRootFilesystem: true,
           },
         },
       ],
@@ -89,14 +90,14 @@ test('a pod has the supervisor beside the script, and of secrets its token alone
           command: ['/bin/sh', '-c', podShim],
           env: [{ name: 'RESOURCE_ID', valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } }],
           resources: {
-            limits: { cpu: '0.5', memory: '64Mi' },
-            requests: { cpu: '0.5', memory: '64Mi' },
+            limits: { cpu: '0.5', memory: '64Mi', 'ephemeral-storage': '53687091200' },
+            requests: { cpu: '0.5', memory: '64Mi', 'ephemeral-storage': '0' },
           },
           volumeMounts: [{ name: 'sluice', mountPath: '/sluice' }],
           securityContext: { allowPrivilegeEscalation: false },
         },
       ],
-      volumes: [{ name: 'sluice', emptyDir: {} }],
+      volumes: [{ name: 'sluice', emptyDir: { sizeLimit: '53687091200' } }],
     },
   });
 });
@@ -111,7 +112,10 @@ test('with a known user both containers run under it, restricted', () => {
     seccompProfile: { type: 'RuntimeDefault' },
   });
   const container = { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } };
-  expect(pod.spec?.initContainers?.[0]?.securityContext).toEqual(container);
+  expect(pod.spec?.initContainers?.[0]?.securityContext).toEqual({
+    ...container,
+    readOnlyRootFilesystem: true,
+  });
   expect(pod.spec?.containers[0]?.securityContext).toEqual(container);
 });
 
@@ -136,7 +140,8 @@ test('all that a definition may ask of a cluster', () => {
       },
       { image: { user: '', digest: `sha256:${'a'.repeat(64)}` } },
     ),
-    settings,
+    // The service's own request is never cut.
+    { ...settings, diskBytes: 1024 ** 3 },
   );
   expect(pod.metadata?.labels).toMatchObject({ 'kueue.x-k8s.io/queue-name': 'team-queue' });
   expect(pod.spec).toMatchObject({
@@ -145,7 +150,7 @@ test('all that a definition may ask of a cluster', () => {
     tolerations: [{ key: 'gpu', operator: 'Exists', effect: 'NoExecute', tolerationSeconds: 60 }],
     priorityClassName: 'batch',
     volumes: [
-      { name: 'sluice', emptyDir: {} },
+      { name: 'sluice', emptyDir: { sizeLimit: '2Gi' } },
       { name: 'volume-0', persistentVolumeClaim: { claimName: 'models' } },
       { name: 'volume-1', persistentVolumeClaim: { claimName: 'data', readOnly: true } },
     ],
@@ -154,7 +159,7 @@ test('all that a definition may ask of a cluster', () => {
         image: `registry.example/team/tool:1@sha256:${'a'.repeat(64)}`,
         imagePullPolicy: 'IfNotPresent',
         resources: {
-          limits: { cpu: '0.5', memory: '64Mi', 'nvidia.com/gpu': '1' },
+          limits: { cpu: '0.5', memory: '64Mi', 'ephemeral-storage': '2Gi', 'nvidia.com/gpu': '1' },
           requests: { cpu: '0.5', memory: '64Mi', 'ephemeral-storage': '2Gi' },
         },
         volumeMounts: [

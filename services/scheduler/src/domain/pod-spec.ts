@@ -31,6 +31,8 @@ export interface PodSettings {
   readonly supervisorResources?: V1ResourceRequirements;
   /** Seconds between being asked to end and being killed. @default 30 */
   readonly graceSeconds?: number;
+  /** Bytes of a node's disk that one pod may fill, in its own folders and the shared one together. @default 50 GiB */
+  readonly diskBytes?: number;
 }
 
 /** What one pod is for. */
@@ -114,8 +116,11 @@ function podSpec(purpose: PodPurpose, settings: PodSettings): V1PodSpec {
     ...(sluice.tolerations === undefined ? {} : { tolerations: sluice.tolerations.map(tolerationOf) }),
     ...(sluice.priority_class === undefined ? {} : { priorityClassName: sluice.priority_class }),
     initContainers: [supervisor(purpose, settings, security)],
-    containers: [script(purpose, security, claims)],
-    volumes: [{ name: folder.name, emptyDir: {} }, ...volumesOf(claims)],
+    containers: [script(purpose, settings, security, claims)],
+    volumes: [
+      { name: folder.name, emptyDir: { sizeLimit: diskLimit(definition, settings) } },
+      ...volumesOf(claims),
+    ],
   };
 }
 
@@ -152,8 +157,19 @@ function supervisor(purpose: PodPurpose, settings: PodSettings, security: PodSec
   };
 }
 
+const defaultDiskBytes = 50 * 1024 ** 3;
+
+/** What the cluster ends a pod for that fills its node's disk; never less than the service asks for. */
+function diskLimit(
+  { ephemeral_storage_request: wanted }: ServiceDefinition,
+  { diskBytes = defaultDiskBytes }: PodSettings,
+): string {
+  return (parseQuantity(wanted) ?? 0) > diskBytes ? wanted : `${diskBytes}`;
+}
+
 function script(
   { definition, image }: PodPurpose,
+  settings: PodSettings,
   security: PodSecurity,
   claims: readonly Claim[],
 ): V1Container {
@@ -163,7 +179,7 @@ function script(
     command: ['/bin/sh', '-c', podShim],
     // OSCAR §4.3. All else that a script finds in its environment comes by the supervisor.
     env: [{ name: 'RESOURCE_ID', valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } }],
-    resources: resourcesOf(definition),
+    resources: resourcesOf(definition, settings),
     volumeMounts: [
       folder,
       ...claims.map(({ path, readOnly }, index): V1VolumeMount => ({
@@ -190,7 +206,7 @@ function imageOf(
   };
 }
 
-function resourcesOf(definition: ServiceDefinition): V1ResourceRequirements {
+function resourcesOf(definition: ServiceDefinition, settings: PodSettings): V1ResourceRequirements {
   const { ephemeral_storage_request: disk } = definition;
   const both = {
     cpu: quantityOr(definition.cpu, '0.2'),
@@ -199,10 +215,12 @@ function resourcesOf(definition: ServiceDefinition): V1ResourceRequirements {
   return {
     limits: {
       ...both,
+      'ephemeral-storage': diskLimit(definition, settings),
       ...(definition.enable_gpu ? { 'nvidia.com/gpu': '1' } : {}),
       ...(definition.enable_sgx ? { 'sgx.intel.com/enclave': '1' } : {}),
     },
-    requests: { ...both, ...((parseQuantity(disk) ?? 0) > 0 ? { 'ephemeral-storage': disk } : {}) },
+    // Where none is named the limit would count as one, and no node might have so much.
+    requests: { ...both, 'ephemeral-storage': (parseQuantity(disk) ?? 0) > 0 ? disk : '0' },
   };
 }
 

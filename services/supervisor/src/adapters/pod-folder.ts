@@ -7,13 +7,14 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
+  readlinkSync,
   readSync,
   renameSync,
   writeFileSync,
 } from 'node:fs';
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { systemCode } from '@sluice/shared/errors';
+import { AppError, systemCode } from '@sluice/shared/errors';
 
 /** Bytes of a file that the shim writes. */
 const maxWord = 64;
@@ -47,7 +48,7 @@ export function openPodFolder(folder: string): PodFolder {
     begin: (number, { path, env, cwd }) => {
       const fresh = join(folder, `.next-${randomUUID()}`);
       mkdirSync(fresh);
-      writeFileSync(join(fresh, 'script'), readFileSync(path), { flag: 'wx', mode: 0o644 });
+      writeFileSync(join(fresh, 'script'), readOwn(path), { flag: 'wx', mode: 0o644 });
       writeFileSync(join(fresh, 'env'), env, { flag: 'wx', mode: 0o644 });
       writeFileSync(join(fresh, 'work'), `${cwd}\n`, { flag: 'wx', mode: 0o644 });
       // The image's user may be another than the supervisor's.
@@ -60,6 +61,30 @@ export function openPodFolder(folder: string): PodFolder {
       renameSync(fresh, join(folder, name));
     },
   };
+}
+
+/**
+ * What is handed over is read again from the shared folder, where an image may have put a link meanwhile: to what only the supervisor can read.
+ * @throws AppError `unavailable`
+ */
+function readOwn(path: string): Buffer {
+  const tampered = (cause?: unknown): AppError =>
+    new AppError('unavailable', 'something in the container has tampered with the folder of the pod', {
+      cause,
+    });
+  let fd: number;
+  try {
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
+  } catch (error) {
+    throw tampered(error);
+  }
+  try {
+    // The folders on the way are looked at by what was opened in the end.
+    if (!fstatSync(fd).isFile() || readlinkSync(`/proc/self/fd/${fd}`) !== path) throw tampered();
+    return readFileSync(fd);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 function open(dir: string): void {

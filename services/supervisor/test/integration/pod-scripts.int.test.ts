@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isAppError } from '@sluice/shared/errors';
 import { eventually } from '@sluice/shared/testing';
 import { describe, expect, it } from 'vitest';
+import { openPodFolder } from '../../src/adapters/pod-folder.ts';
 import { listOutputFiles } from '../../src/files/output-files.ts';
 import { ask, makePodFolder, shells, startPod } from './pod-support.ts';
 
@@ -212,4 +213,21 @@ it('a shim that comes before its supervisor waits for it', async () => {
   expect(await run.end).toEqual({ kind: 'exited', exitCode: 0 });
   expect(readFileSync(join(folder, '1', 'exit'), 'utf8')).toBe('exit 0 end\n');
   expect(existsSync(join(pod.folder, 'ready'))).toBe(false);
+});
+
+it('hands over no file that a link leads to: an image may have put one in place of the script', () => {
+  const folder = makePodFolder();
+  const work = join(folder, 'work');
+  for (const dir of ['', 'input', 'output']) mkdirSync(join(work, dir));
+  mkdirSync(join(folder, 'real'));
+  writeFileSync(join(folder, 'real', 'text'), 'id\n');
+  symlinkSync('/proc/self/environ', join(folder, 'link'));
+  symlinkSync(join(folder, 'real'), join(folder, 'by-folder'));
+  const files = openPodFolder(folder);
+  for (const path of [join(folder, 'link'), join(folder, 'by-folder', 'text'), join(folder, 'absent')]) {
+    expect(() => files.begin(1, { path, env: '', cwd: work })).toThrow('tampered');
+  }
+  expect(existsSync(join(folder, '1'))).toBe(false);
+  files.begin(1, { path: join(folder, 'real', 'text'), env: '', cwd: work });
+  expect(readFileSync(join(folder, '1', 'script'), 'utf8')).toBe('id\n');
 });
