@@ -48,7 +48,7 @@ export function podSecurity(runAs: string | undefined, facts: ImageFacts | undef
 }
 
 function restricted(user: User, source: string): PodSecurity {
-  const container: V1SecurityContext = {
+  const container = {
     allowPrivilegeEscalation: false,
     capabilities: { drop: ['ALL'] },
   };

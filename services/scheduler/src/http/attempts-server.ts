@@ -63,7 +63,8 @@ function createApp(deps: AttemptsServerDeps): FastifyInstance {
     requestTimeout: requestMs,
     connectionTimeout: keepAliveMs,
     keepAliveTimeout: keepAliveMs,
-    http: { headersTimeout: requestMs },
+    // Looked after by the second: what comes a byte at a time is to end soon after its time is over.
+    http: { headersTimeout: requestMs, connectionsCheckingInterval: 1000 },
     routerOptions: { maxParamLength },
   };
   const app = Fastify(options);

@@ -30,7 +30,8 @@ export interface Webhook extends Component {
 const maxBodyBytes = 1024 * 1024;
 /** Requests in hand at the same time; each may hold a body. */
 const maxInHand = 256;
-const requestTimeoutMs = 30_000;
+const requestTimeoutMs = 10_000;
+const maxConnections = 1024;
 const retryAfterSeconds = 5;
 
 /** Takes bucket notifications from S3 servers that cannot publish to the bus: 204 once the bus has them for good. */
@@ -60,9 +61,12 @@ function buildApp(deps: WebhookDeps): FastifyInstance {
   const app = Fastify({
     bodyLimit: maxBodyBytes,
     requestTimeout: requestTimeoutMs,
+    // Looked after by the second, with a bound on connections: what comes a byte at a time holds little, and not for long.
+    http: { headersTimeout: requestTimeoutMs, connectionsCheckingInterval: 1000 },
     forceCloseConnections: 'idle',
     logger: false,
   });
+  app.server.maxConnections = maxConnections;
   const inHand = { count: 0 };
   // Servers differ in the type they send, and it is JSON or refused in any case.
   app.removeAllContentTypeParsers();

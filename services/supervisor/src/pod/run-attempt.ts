@@ -4,15 +4,16 @@ import { buffer } from 'node:stream/consumers';
 import { join } from 'node:path';
 import {
   outcomeKey,
+  OutcomeRecord,
   type AttemptGrant,
   type AttemptOutcome,
-  type OutcomeRecord,
   type StorageGrant,
 } from '@sluice/shared/contracts';
 import { isAppError } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
 import { SYSTEM_BUCKET, type ObjectStore, type RunLogs } from '@sluice/shared/stores';
 import type { Logger } from '@sluice/shared/telemetry';
+import { Check } from 'typebox/value';
 import type { PodScripts } from '../adapters/pod-scripts.ts';
 import type { SchedulerClient } from '../adapters/scheduler-client.ts';
 import { createSupervisor, type SupervisorOptions } from '../app/supervisor.ts';
@@ -46,6 +47,8 @@ const claimMs = 600_000;
 const storeMs = 120_000;
 const reportMs = 60_000;
 const progressMs = 3000;
+/** As the scheduler reads them. */
+const maxRecordBytes = 2 ** 20;
 
 /** Exit codes of the main container where they are not the script's. */
 const codes = { refused: 75, lost: 143, broken: 70 } as const;
@@ -210,12 +213,30 @@ async function storeOutcome(
         return outcome;
       } catch (error) {
         if (!isAppError(error, 'precondition_failed')) throw error;
-        const { body } = await objects.get(SYSTEM_BUCKET, key);
-        return (JSON.parse((await buffer(body)).toString()) as OutcomeRecord).outcome;
+        return await storedOutcome(objects, key);
       }
     });
   } catch (error) {
     log.error({ err: error, run_id: plan.run_id }, 'the outcome cannot be stored');
+    return undefined;
+  }
+}
+
+/** An earlier supervisor's; undefined for what no supervisor wrote. */
+async function storedOutcome(objects: Objects, key: string): Promise<AttemptOutcome | undefined> {
+  const { info, body } = await objects.get(SYSTEM_BUCKET, key);
+  if (info.size > maxRecordBytes) {
+    body.destroy();
+    return undefined;
+  }
+  const record: unknown = parsed(await buffer(body));
+  return Check(OutcomeRecord, record) ? record.outcome : undefined;
+}
+
+function parsed(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString());
+  } catch {
     return undefined;
   }
 }
