@@ -34,6 +34,9 @@ const keyCodes: ReadonlySet<string> = new Set([
   'XMinioParentIsObject',
 ]);
 
+/** Codes of what the server may do and does not: for these keys, whoever holds them. */
+const deniedCodes: ReadonlySet<string> = new Set(['AccessDenied', 'AllAccessDisabled']);
+
 /** What Node says of a server that is not there, or not by that name. */
 const awayCodes: ReadonlySet<string> = new Set([
   'ECONNREFUSED',
@@ -67,7 +70,7 @@ export function fromS3Error(error: unknown, what: string): AppError {
     const field = keyCodes.has(code ?? '') ? 'key' : code === 'InvalidBucketName' ? 'bucket' : undefined;
     return new AppError(ours, `Cannot ${what}: ${why}.`, {
       cause: error,
-      details: { s3_code: code },
+      details: { s3_code: code, ...(deniedCodes.has(code ?? '') ? { denied: true } : {}) },
       ...(field === undefined ? {} : { field }),
     });
   }

@@ -3,6 +3,7 @@ import { AppError } from '@sluice/shared/errors';
 import { silentLogger } from '@sluice/shared/telemetry';
 import { eventually, fakeClock } from '@sluice/shared/testing';
 import { expect, test } from 'vitest';
+import { podView, type JobView, type PodView } from '../domain/kube-views.ts';
 import { createKubeAttempts } from './kube-attempts.ts';
 import { createJudge, type AttemptStanding, type JudgeDeps } from './kube-judge.ts';
 
@@ -130,6 +131,54 @@ test('a cancelled attempt is cancelled, and one with a verdict has that, at once
   await judged.judge.idle();
   expect(judged.reports).toMatchObject([{ outcome: verdict }]);
 });
+
+test('of a pod that was asked to end, the cluster says why: a full disk is the script’s doing, and a script may ask by itself', async () => {
+  const failure = { code: 'planned_stop', message: 'the pod was asked to end' };
+  const outcome: AttemptOutcome = { result: 'lost', script_started: true, outputs: [], failure };
+  const settled = async (pod: Partial<PodView>): Promise<unknown> => {
+    const court = courtOf({ readOutcome: () => Promise.resolve({ outcome, ended_at: 0 }) });
+    const view = podView(endedPod) ?? fail();
+    court.attempt.job = { state: 'ended' } as JobView;
+    court.attempt.lastPod = { ...view, ...pod };
+    court.attempt.pods.set(view.name, court.attempt.lastPod);
+    court.judge.look(court.attempt);
+    await court.wait(2000);
+    await court.judge.idle();
+    const [report] = court.reports;
+    return report?.kind === 'finished' ? report.outcome.failure?.code : report;
+  };
+  expect(await settled({ dueAt: 5 })).toBe('planned_stop');
+  expect(await settled({ reason: 'Evicted', message: 'low on resource: memory' })).toBe('planned_stop');
+  const full = 'Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. ';
+  expect(await settled({ reason: 'Evicted', message: full })).toBe('out_of_disk');
+  expect(await settled({})).toBe('lost');
+});
+
+function fail(): never {
+  throw new Error('this is no pod of ours');
+}
+
+const endedPod = {
+  metadata: {
+    name: 'demo-1-x',
+    labels: {
+      'sluice.internal/run': 'demo-1',
+      'sluice.internal/attempt': '1',
+      'sluice.internal/service': 'demo',
+    },
+  },
+  spec: { containers: [{ name: 'oscar-container', image: 'busybox' }] },
+  status: {
+    phase: 'Failed',
+    containerStatuses: [
+      {
+        name: 'oscar-container',
+        image: 'busybox',
+        state: { terminated: { exitCode: 143, reason: 'Error' } },
+      },
+    ],
+  },
+};
 
 test('a stop ends all waiting', async () => {
   const { judge, attempt, reports, stopping } = courtOf();

@@ -2,6 +2,7 @@ import type { AttemptOutcome, AttemptRef, AttemptReport, OutcomeRecord } from '@
 import { AppError } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { Logger } from '@sluice/shared/telemetry';
+import { plannedStop } from '../domain/next-step.ts';
 import { podOutcome } from '../domain/pod-outcome.ts';
 import { hasSurelyEnded, seemsEnded, type KubeAttempt } from './kube-attempts.ts';
 
@@ -34,7 +35,7 @@ const secondGraceMs = 8000;
 const parallel = 16;
 
 /**
- * Finds out how attempts ended whose supervisor did not report it: what it wrote, else what the cluster shows. Each is judged by one call at a time, again
+ * Finds out how attempts ended whose supervisor did not report it: what it wrote, else what the cluster shows; of a pod that was asked to end, both. Each is judged by one call at a time, again
  * and again until the ledger has it.
  */
 export function createJudge(deps: JudgeDeps): { look(attempt: KubeAttempt): void; idle(): Promise<void> } {
@@ -109,7 +110,8 @@ async function outcomeOf(
   scriptStarted: boolean,
 ): Promise<AttemptOutcome | undefined> {
   const record = await deps.readOutcome({ ...attempt.ref, service: attempt.service });
-  if (record !== undefined) return record.outcome;
+  const isPlanned = record?.outcome.failure?.code === plannedStop;
+  if (record !== undefined && !isPlanned) return record.outcome;
   if (attempt.verdict !== undefined) return attempt.verdict;
   if (!deps.isCurrent()) throw new AppError('unavailable', 'What the cluster does is not known now.');
   if (!hasSurelyEnded(attempt, deps.clock.now() - deps.unreachableMs)) return undefined;
@@ -117,5 +119,12 @@ async function outcomeOf(
     const failure = { code: 'cancelled', message: attempt.cancelReason };
     return { result: 'cancelled', script_started: scriptStarted, outputs: [], failure };
   }
-  return podOutcome({ job: attempt.job, pod: attempt.lastPod, scriptStarted });
+  const shown = podOutcome({ job: attempt.job, pod: attempt.lastPod, scriptStarted });
+  // That its pod was asked to end is for the supervisor to see, and why for the cluster to say: a script may have asked by itself, or filled the node's disk.
+  return record !== undefined && shown.result === 'lost' && wasTakenAway(attempt) ? record.outcome : shown;
+}
+
+function wasTakenAway({ job, pods, lastPod }: KubeAttempt): boolean {
+  if (job === undefined || pods.size === 0 || lastPod === undefined) return true;
+  return lastPod.dueAt !== undefined || lastPod.disruption !== undefined || lastPod.reason !== undefined;
 }

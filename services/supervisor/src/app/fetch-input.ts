@@ -31,7 +31,7 @@ export interface FetchedInput {
 
 /**
  * Brings the input object into the input folder, in pieces.
- * @throws AttemptStop `superseded` (another state of the object is there), `input_missing`, `store_unavailable`, `storage_full`
+ * @throws AttemptStop `superseded` (another state of the object is there), `input_missing`, `input_forbidden`, `store_unavailable`, `storage_full`
  */
 export async function fetchInput(deps: FetchDeps, input: WantedInput): Promise<FetchedInput> {
   const shown = printable(`${input.bucket}/${input.key}`);
@@ -62,6 +62,10 @@ async function open(deps: FetchDeps, input: WantedInput, shown: string, what: st
   try {
     return await deps.objects.get(bucket, key, etag === undefined ? { signal } : { ifMatch: etag, signal });
   } catch (error) {
+    if (etag === undefined && isAppError(error) && error.details['denied'] === true) {
+      const message = `the event names ${shown}, which is in no path of the service: its keys may not read it`;
+      throw new AttemptStop('input_forbidden', message, { cause: error });
+    }
     if (!isAppError(error, 'not_found') && !isAppError(error, 'precondition_failed')) {
       throw stopForStore(error, 'input_missing', what);
     }

@@ -85,6 +85,7 @@ async function performGranted(options: PodRunOptions, grant: AttemptGrant): Prom
   const objects = options.openObjects(grant.storage);
   const service = plan.definition.name;
   const output = await options.openLogs(objects, limits.log_bytes).open({ service, runId: plan.run_id });
+  const print = printing(options.print, limits.log_bytes);
   const so = { scriptEnded: false };
   const supervisor = createSupervisor({
     objects,
@@ -102,7 +103,7 @@ async function performGranted(options: PodRunOptions, grant: AttemptGrant): Prom
     workDir: workFolders(options.folder, scripts.isResumed),
     output: {
       write: async (chunk) => {
-        await Promise.all([output.write(chunk), options.print(chunk)]);
+        await Promise.all([output.write(chunk), print(chunk)]);
       },
     },
     report: async (progress) => report(options, grant, progress),
@@ -121,8 +122,22 @@ async function performGranted(options: PodRunOptions, grant: AttemptGrant): Prom
     return 1;
   }
   const [stored] = await Promise.all([storeOutcome(options, objects, grant, outcome), logged]);
-  await reportFinished(options, grant, stored ?? outcome);
-  return finish(options, exitCode(stored ?? outcome));
+  const ended = stored ?? outcome;
+  // Why a pod was asked to end is for the cluster to say: the scheduler looks at both.
+  if (ended.failure?.code !== plannedStop) await reportFinished(options, grant, ended);
+  return finish(options, exitCode(ended));
+}
+
+/** The pod's own log lies on its node's disk, and counts there: it gets as much as is kept of the run's. */
+function printing(print: PodRunOptions['print'], bytes: number): PodRunOptions['print'] {
+  let left = bytes;
+  return async (chunk) => {
+    if (left <= 0) return;
+    const piece = chunk.subarray(0, left);
+    left -= piece.length;
+    await print(piece);
+    if (left <= 0) await print(Buffer.from('\n(the rest is in no log of the pod)\n'));
+  };
 }
 
 /** A pod's memory is small, and what it has to upload is its own. */
@@ -171,10 +186,12 @@ function workFolders(folder: string, resumed: boolean): WorkFolders {
   };
 }
 
+const plannedStop = 'planned_stop';
+
 /** The end of a pod is nobody's fault: it costs the run nothing. */
 function planned(outcome: AttemptOutcome): AttemptOutcome {
   if (outcome.result !== 'cancelled' && outcome.failure?.code !== 'script_lost') return outcome;
-  const failure = { code: 'planned_stop', message: 'the pod was asked to end' };
+  const failure = { code: plannedStop, message: 'the pod was asked to end' };
   return { ...outcome, result: 'lost', failure };
 }
 

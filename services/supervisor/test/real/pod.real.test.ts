@@ -112,7 +112,8 @@ describe('a run in a pod', () => {
       script_started: true,
       failure: { code: 'planned_stop' },
     });
-    expect(run.scheduler.reports.at(-1)).toMatchObject({ kind: 'finished', outcome: { result: 'lost' } });
+    // Why it was asked to end is the cluster's to say.
+    expect(run.scheduler.reports.filter(({ kind }) => kind === 'finished')).toEqual([]);
     await run.scheduler.close();
   });
 
