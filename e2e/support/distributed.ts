@@ -31,6 +31,8 @@ export interface Distributed {
   /** Namespace of Jobs and runners. */
   readonly jobs: string;
   readonly url: string;
+  /** Addresses of the api's processes, past the balancer. */
+  readonly apis: readonly string[];
   readonly username: string;
   readonly password: string;
   readonly components: readonly ComponentProcess[];
@@ -121,18 +123,20 @@ export async function startDistributed(options: DistributedOptions = {}): Promis
     await Promise.allSettled([front.close(), desk.close(), removeAll(namespace, jobs)]);
     throw error;
   }
-  return describeForm({ namespace, jobs, password, front, desk, components });
+  const apis = ports.api.map((port) => `http://127.0.0.1:${port}`);
+  return describeForm({ namespace, jobs, apis, password, front, desk, components });
 }
 
 function describeForm(parts: {
   namespace: string;
   jobs: string;
+  apis: readonly string[];
   password: string;
   front: Balancer;
   desk: Balancer;
   components: readonly ComponentProcess[];
 }): Distributed {
-  const { namespace, jobs, password, front, desk, components } = parts;
+  const { namespace, jobs, apis, password, front, desk, components } = parts;
   const url = `http://127.0.0.1:${front.port}`;
   const username = 'oscar';
   const basic = `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
@@ -140,6 +144,7 @@ function describeForm(parts: {
     namespace,
     jobs,
     url,
+    apis,
     username,
     password,
     components,
