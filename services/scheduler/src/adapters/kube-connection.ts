@@ -104,9 +104,7 @@ export async function createKubeConnection(given: KubeConnectionOptions): Promis
   const wire = await wireOf(given);
   const { namespace } = given;
   const pathOf = (resource: KubeResource, name?: string): string =>
-    `${wire.base}/${resource === 'jobs' ? 'apis/batch/v1' : 'api/v1'}/namespaces/${encodeURIComponent(namespace)}/${resource}${
-      name === undefined ? '' : `/${encodeURIComponent(name)}`
-    }`;
+    `${base(wire, resource, namespace)}${name === undefined ? '' : `/${encodeURIComponent(name)}`}`;
   return {
     namespace,
     create: async (resource, object) => {
@@ -152,12 +150,7 @@ export async function createKubeConnection(given: KubeConnectionOptions): Promis
       });
       return watch(wire, resource, `${pathOf(resource)}?${query.toString()}`, signal);
     },
-    refusals: async (job) => {
-      const fieldSelector = `involvedObject.kind=Job,involvedObject.name=${job},reason=FailedCreate`;
-      const query = new URLSearchParams({ fieldSelector, limit: '20' }).toString();
-      const path = `${wire.base}/api/v1/namespaces/${encodeURIComponent(namespace)}/events?${query}`;
-      return lastMessage(listOf((await call(wire, { verb: 'list', resource: 'events', path })).body).items);
-    },
+    refusals: (job) => refusals(wire, namespace, job),
     check: async () => {
       const path = `${wire.base}/readyz`;
       await call(wire, { verb: 'get', resource: 'readyz', path, once: true, text: true });
@@ -166,6 +159,18 @@ export async function createKubeConnection(given: KubeConnectionOptions): Promis
       await Promise.all([wire.pool.destroy(), wire.watches.destroy()]);
     },
   };
+}
+
+function base(wire: Wire, resource: KubeResource | 'events', namespace: string): string {
+  const group = resource === 'jobs' ? 'apis/batch/v1' : 'api/v1';
+  return `${wire.base}/${group}/namespaces/${encodeURIComponent(namespace)}/${resource}`;
+}
+
+async function refusals(wire: Wire, namespace: string, job: string): Promise<string | undefined> {
+  const fieldSelector = `involvedObject.kind=Job,involvedObject.name=${job},reason=FailedCreate`;
+  const query = new URLSearchParams({ fieldSelector, limit: '20' }).toString();
+  const path = `${base(wire, 'events', namespace)}?${query}`;
+  return lastMessage(listOf((await call(wire, { verb: 'list', resource: 'events', path })).body).items);
 }
 
 async function wireOf(given: KubeConnectionOptions): Promise<Wire> {

@@ -92,7 +92,7 @@ describe('the connection to Kubernetes', () => {
     );
     await counted.create('jobs', {});
     await counted.read('pods', 'x');
-    await expect(counted.check()).rejects.toThrow();
+    await expect(counted.check()).rejects.toMatchObject({ code: 'unavailable' });
     await counted.close();
     const lines = (await metrics.metrics()).split('\n').filter((line) => line.startsWith('sluice_'));
     expect(lines).toEqual([
