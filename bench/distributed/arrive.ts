@@ -1,12 +1,11 @@
 import type { KubeConnection } from '@sluice/scheduler/adapters';
-import type { V1Job } from '@kubernetes/client-node';
 import { kubectl, startDistributed, type Distributed } from '../../e2e/support/distributed.ts';
 import { createService } from '../../e2e/support/service.ts';
 import { waitFor } from '../../e2e/support/wait.ts';
 import { percentile, rate } from './figures.ts';
 import { watchJobs, type JobWatch } from './job-watch.ts';
 import type { Part, PartDeps } from './parts.ts';
-import { connectKube, objectClient, removeBucket } from './world.ts';
+import { connectKube, objectClient, removeBucket, type Job } from './world.ts';
 
 const width = 32;
 const service = 'bench';
@@ -18,7 +17,7 @@ interface World {
   readonly bucket: string;
   readonly put: (key: string) => Promise<unknown>;
   /** A Job like the scheduler's, for the bare side. */
-  sample?: V1Job;
+  sample?: Job;
 }
 
 /** From an upload to its Job, beside uploading and making the Job by hand; with few and with many services. No pod runs. */

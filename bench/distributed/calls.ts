@@ -1,4 +1,3 @@
-import type { V1Pod } from '@kubernetes/client-node';
 import type { KubeConnection } from '@sluice/scheduler/adapters';
 import { readFile } from 'node:fs/promises';
 import { Agent } from 'node:http';
@@ -86,7 +85,7 @@ async function cold({ figures, say }: PartDeps, form: Distributed, kube: KubeCon
 async function barePod(kube: KubeConnection, name: string): Promise<Target> {
   const source = await readFile(new URL('../bare-server.ts', import.meta.url), 'utf8');
   const program = 'printf %s "$SCRIPT" > /tmp/script; printf %s "$SERVER" > /tmp/server.ts;';
-  const pod: V1Pod = {
+  const pod = {
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: { name },
@@ -113,8 +112,8 @@ async function barePod(kube: KubeConnection, name: string): Promise<Target> {
   return waitFor(
     `the pod ${name} to answer`,
     async () => {
-      const { status } = ((await kube.read('pods', name)) ?? {}) as V1Pod;
-      const { podIP } = status ?? {};
+      const pod = (await kube.read('pods', name)) as { status?: { podIP?: string } } | undefined;
+      const podIP = pod?.status?.podIP;
       if (podIP === undefined) return undefined;
       const url = `http://${podIP}:${port}/`;
       // Each time over a connection of its own: one whose first packet came too early waits for a minute.

@@ -1,11 +1,11 @@
-import type { V1Job } from '@kubernetes/client-node';
 import type { KubeConnection } from '@sluice/scheduler/adapters';
 import { podAnnotations } from '../../services/scheduler/src/domain/pod-labels.ts';
+import type { Job } from './world.ts';
 
 interface SeenJob {
   /** Monotonic. */
   readonly at: number;
-  readonly job: V1Job;
+  readonly job: Job;
 }
 
 /** Jobs as the API server tells of them, by the file that they are about. */
@@ -30,8 +30,8 @@ export async function watchJobs(kube: KubeConnection): Promise<JobWatch> {
     for await (const { type, object } of kube.watch('jobs', { labels: '', from }, stopping.signal)) {
       const at = performance.now();
       if (type !== 'ADDED') continue;
-      const key = keyOf(object as V1Job);
-      if (key !== undefined) of(key).resolve({ at, job: object as V1Job });
+      const key = keyOf(object as Job);
+      if (key !== undefined) of(key).resolve({ at, job: object as Job });
     }
   };
   const done = follow();
@@ -58,7 +58,7 @@ async function ended(watch: Promise<void>): Promise<never> {
   throw new Error('the watch of Jobs has ended: measure less');
 }
 
-function keyOf({ metadata }: V1Job): string | undefined {
+function keyOf({ metadata }: Job): string | undefined {
   const { annotations = {} } = metadata ?? {};
   const own = annotations['bench/key'];
   if (own !== undefined) return own;

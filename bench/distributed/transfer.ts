@@ -1,4 +1,3 @@
-import type { V1Container, V1Job } from '@kubernetes/client-node';
 import type { KubeConnection } from '@sluice/scheduler/adapters';
 import type { Client } from 'minio';
 import { needed, startDistributed, type Distributed } from '../../e2e/support/distributed.ts';
@@ -6,7 +5,15 @@ import { createService } from '../../e2e/support/service.ts';
 import { waitFor } from '../../e2e/support/wait.ts';
 import { percentile } from './figures.ts';
 import type { Part } from './parts.ts';
-import { arrivalOf, connectKube, kubeRequests, objectClient, removeBucket } from './world.ts';
+import {
+  arrivalOf,
+  connectKube,
+  kubeRequests,
+  objectClient,
+  removeBucket,
+  type Container,
+  type Job,
+} from './world.ts';
 
 const service = 'copy';
 const resources = { cpu: '0.5', memory: '64Mi' } as const;
@@ -113,7 +120,7 @@ async function byHand(
   return (await arrivalOf(client, bucket, to)) - started;
 }
 
-const idleSidecar: V1Container = {
+const idleSidecar: Container = {
   name: 'beside',
   image: 'busybox',
   restartPolicy: 'Always',
@@ -126,7 +133,7 @@ function podAddress(): URL {
   return url;
 }
 
-function copyJob(name: string, source: string, target: URL): V1Job {
+function copyJob(name: string, source: string, target: URL): Job {
   const head = [
     `PUT ${target.pathname}${target.search} HTTP/1.1`,
     `Host: ${target.host}`,

@@ -3,6 +3,11 @@ import { systemClock as clock } from '@sluice/shared/lifecycle';
 import { Client } from 'minio';
 import { needed, type Distributed } from '../../e2e/support/distributed.ts';
 import { waitFor } from '../../e2e/support/wait.ts';
+import type { jobManifest } from '../../services/scheduler/src/domain/job-manifest.ts';
+
+export type Job = ReturnType<typeof jobManifest>;
+type PodSpec = NonNullable<NonNullable<Job['spec']>['template']['spec']>;
+export type Container = PodSpec['containers'][number];
 
 /** The S3 server of the environment, without Sluice. */
 export function objectClient(endpoint = new URL(needed('MINIO_ENDPOINT'))): Client {
