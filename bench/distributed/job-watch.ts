@@ -25,13 +25,20 @@ export async function watchJobs(kube: KubeConnection): Promise<JobWatch> {
     return known;
   };
   const stopping = new AbortController();
-  const { resourceVersion: from } = await kube.list('jobs', { labels: '' });
+  const { resourceVersion } = await kube.list('jobs', { labels: '' });
+  const take = (object: Job): void => {
+    const key = keyOf(object);
+    if (key !== undefined) of(key).resolve({ at: performance.now(), job: object });
+  };
   const follow = async (): Promise<void> => {
-    for await (const { type, object } of kube.watch('jobs', { labels: '', from }, stopping.signal)) {
-      const at = performance.now();
-      if (type !== 'ADDED') continue;
-      const key = keyOf(object as Job);
-      if (key !== undefined) of(key).resolve({ at, job: object as Job });
+    let from = resourceVersion;
+    // The server ends a watch now and then; what it told last is where the next one begins.
+    while (!stopping.signal.aborted) {
+      for await (const { type, object } of kube.watch('jobs', { labels: '', from }, stopping.signal)) {
+        if (type === 'ERROR') throw new Error(`the watch of Jobs failed: ${JSON.stringify(object)}`);
+        from = (object as Job).metadata?.resourceVersion ?? from;
+        if (type === 'ADDED') take(object as Job);
+      }
     }
   };
   const done = follow();
@@ -55,7 +62,7 @@ export async function watchJobs(kube: KubeConnection): Promise<JobWatch> {
 
 async function ended(watch: Promise<void>): Promise<never> {
   await watch;
-  throw new Error('the watch of Jobs has ended: measure less');
+  throw new Error('the watch of Jobs has ended');
 }
 
 function keyOf({ metadata }: Job): string | undefined {
