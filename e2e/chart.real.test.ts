@@ -145,7 +145,7 @@ test('the scheduler may do what it does, and nobody may do more', async () => {
   const forbidden = [
     ['get', 'secrets', '-n', jobs],
     ['get', 'secrets', '-n', namespace],
-    ['create', 'pods/exec', '-n', jobs],
+    ['create', 'pods', '--subresource=exec', '-n', jobs],
     ['update', 'jobs.batch', '-n', jobs],
     ['create', 'pods', '-n', namespace],
     ['delete', 'nodes'],
