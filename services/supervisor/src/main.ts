@@ -17,8 +17,7 @@ const passed = createRelief(globalThis.gc);
 void runToEnd(async (signal) => {
   const config = loadPodConfig(process.env, (path) => readFileSync(path, 'utf8'));
   // Before all else: the main container waits for the pipes.
-  const patient = config.self.kind === 'runner';
-  const scripts = await openPodScripts({ folder: podFolder, clock, patient });
+  const scripts = await openPodScripts({ folder: podFolder, clock });
   const scheduler = createSchedulerClient({
     url: config.schedulerUrl,
     token: config.token.reveal(),
