@@ -6,8 +6,8 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 
-// What a call costs at least: a server that does nothing but run a script for each request. Its arguments are a folder and a script.
-const [folder = '', script = ''] = process.argv.slice(2);
+// What a call costs at least: a server that does nothing but run a script for each request. Its arguments are a folder, a script, and where it listens.
+const [folder = '', script = '', port = '0', host = '127.0.0.1'] = process.argv.slice(2);
 let number = 0;
 
 const server = createServer((request, response) => {
@@ -25,6 +25,6 @@ const server = createServer((request, response) => {
   };
   handle().catch(() => response.destroy());
 });
-server.listen(0, '127.0.0.1', () => {
+server.listen(Number(port), host, () => {
   process.stdout.write(`${(server.address() as AddressInfo).port}\n`);
 });

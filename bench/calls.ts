@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { removeFolder, startServer, tempFolder, type Server } from '../e2e/support/server.ts';
 import { createService, tokenOf } from '../e2e/support/service.ts';
 import { waitFor } from '../e2e/support/wait.ts';
+import { percentile } from './distributed/figures.ts';
 import { line, summarise } from './statistics.ts';
 
 export interface CallsBenchOptions {
@@ -24,7 +25,7 @@ const body = Buffer.from('hello').toString('base64');
 const wide = 8;
 const callers = 50;
 
-interface Target {
+export interface Target {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
 }
@@ -133,7 +134,7 @@ async function benchWarm(
 }
 
 /** Milliseconds of each call. */
-async function timed(
+export async function timed(
   target: Target,
   agent: Agent,
   amount: number,
@@ -162,14 +163,9 @@ async function post({ url, headers }: Target, agent: Agent, sent = body): Promis
       else reject(new Error(`${response.statusCode} ${text}`));
     }, reject);
   });
-  request.on('error', reject);
+  request.on('error', reject).on('timeout', () => request.destroy(new Error('no answer in time')));
   request.end(sent);
   return promise;
-}
-
-function percentile(values: readonly number[], part: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * part) / 100))] ?? Number.NaN;
 }
 
 /** 50 callers at once where two scripts may run: calls lost, and how far any was from its place. */

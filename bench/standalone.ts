@@ -3,7 +3,6 @@ import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
-import autocannon from 'autocannon';
 import { createService, stateCounts, tokenOf } from '../e2e/support/service.ts';
 import {
   removeFolder,
@@ -15,6 +14,7 @@ import {
 } from '../e2e/support/server.ts';
 import { waitFor } from '../e2e/support/wait.ts';
 import { line } from './statistics.ts';
+import { submitJobs } from './submit.ts';
 
 export interface BenchOptions {
   readonly repeat: number;
@@ -159,29 +159,7 @@ export async function runRate(options: BenchOptions, env: Readonly<Record<string
 }
 
 async function submit(server: Server, service: string, amount: number): Promise<number> {
-  const token = await tokenOf(server, service);
-  const started = performance.now();
-  let last = started;
-  const { promise, resolve, reject } = Promise.withResolvers<autocannon.Result>();
-  const settings: autocannon.Options = {
-    url: `${server.url}/job/${service}`,
-    method: 'POST',
-    headers: { authorization: `Bearer ${token}` },
-    body: '{"hello":"world"}',
-    amount,
-    connections: Math.min(64, amount),
-  };
-  autocannon(settings, (error: Error | null, done) => {
-    if (error === null) resolve(done);
-    else reject(error);
-  }).on('response', () => {
-    // It ends on whole seconds, long after the last answer.
-    last = performance.now();
-  });
-  const result = await promise;
-  if (result['2xx'] !== amount)
-    throw new Error(`${result.non2xx} of ${amount} calls were refused, ${result.errors} failed`);
-  return amount / ((last - started) / 1000);
+  return submitJobs({ url: server.url, token: await tokenOf(server, service) }, service, amount);
 }
 
 async function waitForEnd(server: Server, runs: number): Promise<void> {

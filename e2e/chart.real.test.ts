@@ -1,79 +1,246 @@
 import { randomBytes } from 'node:crypto';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { kubectl, needed } from './support/distributed.ts';
+import { blocksOf } from './support/doc-blocks.ts';
 import { sluiceImage, supervisorImage } from './support/images.ts';
 import { freePort } from './support/minio.ts';
 import { cleanEnv, cliBin, collect, root, run, type Finished } from './support/server.ts';
-import { firstSteps } from './support/smoke.ts';
+import { applyUpper, firstSteps } from './support/smoke.ts';
 import { waitFor } from './support/wait.ts';
 
-/* The chart with images of this checkout and the servers that it brings along, installed and removed by deploy/quickstart.sh. */
+/* The chart with images of this checkout and the servers that it brings along: the commands of docs/deploy.md, as they are written there. */
 
+const page = 'docs/deploy.md';
 const namespace = `t${randomBytes(5).toString('hex')}`;
-const script = join(root, 'deploy/quickstart.sh');
+const jobs = `${namespace}-runs`;
+let folder: string;
 let env: Record<string, string>;
 let quickstart: ChildProcess;
+const undoing: (() => Promise<unknown>)[] = [];
 let printed: { stdout(): string; stderr(): string };
 
+const value = (name: string): string => new RegExp(`${name}=(\\S+)`).exec(printed.stdout())?.[1] ?? '';
 const sluice = (...args: readonly string[]): Promise<Finished> => {
-  const value = (name: string): string => new RegExp(`${name}=(\\S+)`).exec(printed.stdout())?.[1] ?? '';
   const names = ['SLUICE_URL', 'SLUICE_USERNAME', 'SLUICE_PASSWORD'];
   return run(process.execPath, [cliBin, ...args], {
     env: Object.fromEntries(names.map((name) => [name, value(name)])),
   });
 };
+const shell = (command: string): Promise<Finished> =>
+  run('bash', ['-euo', 'pipefail', '-c', command], { cwd: folder, env });
+
+/** The block of the page in which a text occurs. */
+function commands(text: string): string {
+  const found = blocksOf(page).find(
+    (block) => block.runBy?.endsWith('chart.real.test.ts') && block.text.includes(text),
+  );
+  if (found === undefined) throw new Error(`${page} has no commands with "${text}" for this test`);
+  return found.text;
+}
+
+/** The two images that the page tells how to build. */
+async function pageImages(): Promise<{ sluice: string; supervisor: string }> {
+  const files = [...commands('docker build').matchAll(/-f (\S+)/g)].map(([, file]) => file);
+  expect(files).toEqual(['deploy/docker/sluice.Dockerfile', 'deploy/docker/supervisor.Dockerfile']);
+  return { sluice: await sluiceImage(), supervisor: await supervisorImage() };
+}
+
+async function values(images: { sluice: string; supervisor: string }): Promise<string> {
+  const image = (name: string): object => {
+    const colon = name.lastIndexOf(':');
+    return { repository: name.slice(0, colon), tag: name.slice(colon + 1) };
+  };
+  const file = join(folder, 'my-values.yaml');
+  // The node of a test bed is small, and has other tests to run.
+  const modest = { resources: { requests: { cpu: '10m', memory: '64Mi' } } };
+  const all = {
+    image: image(images.sluice),
+    supervisorImage: image(images.supervisor),
+    jobs: { namespace: jobs },
+    nats: { streamBytes: 16_777_216, ...modest },
+    redis: modest,
+    minio: modest,
+    api: modest,
+    scheduler: modest,
+    storageEvents: modest,
+  };
+  await writeFile(file, JSON.stringify(all));
+  return file;
+}
 
 beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'sluice-chart-'));
+  undoing.push(() => rm(folder, { recursive: true, force: true }));
+  await symlink(join(root, 'deploy'), join(folder, 'deploy'));
+  const images = await pageImages();
   env = {
     KUBECONFIG: needed('KUBECONFIG'),
-    SLUICE_IMAGE: await sluiceImage(),
-    SLUICE_SUPERVISOR_IMAGE: await supervisorImage(),
+    SLUICE_IMAGE: images.sluice,
+    SLUICE_SUPERVISOR_IMAGE: images.supervisor,
     SLUICE_NAMESPACE: namespace,
     SLUICE_PORT: String(await freePort()),
+    SLUICE_VALUES: await values(images),
   };
-  quickstart = spawn(script, { cwd: root, env: cleanEnv(env), stdio: ['ignore', 'pipe', 'pipe'] });
+  undoing.push(() => run(join(root, 'deploy/quickstart.sh'), ['down'], { env }));
+  quickstart = spawn('bash', ['-c', `exec ${commands('quickstart')}`], {
+    cwd: folder,
+    env: cleanEnv(env),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  undoing.push(async () => quickstart.kill());
   printed = collect(quickstart);
-  try {
-    await waitFor(
-      'the installation',
-      () => {
-        if (quickstart.exitCode !== null) throw new Error(printed.stderr());
-        return /Forwarding from/.test(printed.stdout()) ? true : undefined;
-      },
-      360_000,
-    );
-  } catch (error) {
+  await waitFor(
+    'the installation',
+    () => {
+      if (quickstart.exitCode !== null) throw new Error(printed.stderr());
+      return /Forwarding from/.test(printed.stdout()) ? true : undefined;
+    },
+    400_000,
+  ).catch(async (error: unknown) => {
     const pods = await kubectl('-n', namespace, 'get', 'pods', '-o', 'wide');
     throw new Error(`${printed.stdout()}${printed.stderr()}\n${pods}`, { cause: error });
-  }
+  });
 }, 600_000);
 afterAll(async () => {
-  quickstart.kill();
-  await run(script, ['down'], { env });
+  for (const undo of undoing.toReversed()) await undo();
 }, 240_000);
 
 test('a file becomes a result, and a call is answered', async () => {
   await firstSteps(sluice, 'upper');
 });
 
-test('helm test passes, and the doctor finds nothing', async () => {
-  const tested = await run('helm', ['test', 'sluice', '--namespace', namespace, '--timeout', '2m'], { env });
-  expect(tested.code, tested.stdout + tested.stderr).toBe(0);
+test('components obey the strictest Pod Security level and cannot write where they are', async () => {
+  const level = await kubectl('get', 'namespace', namespace, '-o', 'jsonpath={.metadata.labels}');
+  expect(JSON.parse(level)).toMatchObject({ 'pod-security.kubernetes.io/enforce': 'restricted' });
+  const { items } = JSON.parse(await kubectl('-n', namespace, 'get', 'pods', '-o', 'json')) as {
+    items: { spec: { containers: { securityContext: object }[] } }[];
+  };
+  expect(items).toHaveLength(9);
+  for (const { securityContext } of items.flatMap(({ spec }) => spec.containers)) {
+    expect(securityContext).toMatchObject({ readOnlyRootFilesystem: true });
+  }
+  const nats = await kubectl('-n', namespace, 'get', 'configmap', 'sluice-nats', '-o', 'yaml');
+  expect(nats).toContain('sync_interval: always');
+});
+
+test('the scheduler may do what it does, and nobody may do more', async () => {
+  const may = async (account: string, ...what: readonly string[]): Promise<string> => {
+    const as = `--as=system:serviceaccount:${account}`;
+    const done = await run('kubectl', ['auth', 'can-i', ...what, as], { env });
+    return done.stdout.trim();
+  };
+  const scheduler = `${namespace}:sluice-scheduler`;
+  for (const resource of ['jobs.batch', 'pods']) {
+    for (const verb of ['create', 'delete', 'get', 'list', 'watch']) {
+      expect(await may(scheduler, verb, resource, '-n', jobs), `${verb} ${resource}`).toBe('yes');
+    }
+  }
+  expect(await may(scheduler, 'list', 'events', '-n', jobs)).toBe('yes');
+  expect(await may(scheduler, 'list', 'nodes')).toBe('yes');
+  const forbidden = [
+    ['get', 'secrets', '-n', jobs],
+    ['get', 'secrets', '-n', namespace],
+    ['create', 'pods', '--subresource=exec', '-n', jobs],
+    ['update', 'jobs.batch', '-n', jobs],
+    ['create', 'pods', '-n', namespace],
+    ['delete', 'nodes'],
+    ['list', 'pods', '-A'],
+  ];
+  for (const what of forbidden) expect(await may(scheduler, ...what), what.join(' ')).toBe('no');
+  for (const account of [
+    `${namespace}:sluice-api`,
+    `${namespace}:sluice-storage-events`,
+    `${jobs}:sluice-run`,
+  ]) {
+    expect(await may(account, 'get', 'pods', '-n', jobs), account).toBe('no');
+    expect(await may(account, 'create', 'jobs.batch', '-n', jobs), account).toBe('no');
+  }
+});
+
+test('a value that is misspelt or cannot be is refused before anything is installed', async () => {
+  for (const [wrong, said] of [
+    ['api.replica=3', "'replica'"],
+    ['nats.replicas=2', '/nats/replicas'],
+    ['nats.persistence.size=lots', '/nats/persistence/size'],
+    ['nats.bundled=false', 'nats.url is needed'],
+    [`jobs.namespace=${namespace}`, 'jobs.namespace must be another one'],
+  ] as const) {
+    const refused = await run(
+      'helm',
+      ['upgrade', 'sluice', 'deploy/helm/sluice', '-n', namespace, '--dry-run=client', '--set', wrong],
+      { env },
+    );
+    expect(refused.code, wrong).not.toBe(0);
+    expect(refused.stderr).toContain(said);
+  }
+});
+
+test('an upgrade keeps what was made: secrets, and pods that need no change; its own test and the doctor find nothing', async () => {
+  const look = async (): Promise<string> => {
+    const secrets = await kubectl(
+      '-n',
+      namespace,
+      'get',
+      'secrets',
+      'sluice',
+      'sluice-servers',
+      '-o',
+      'jsonpath={.items[*].data}',
+    );
+    const pods = await kubectl('-n', namespace, 'get', 'pods', '-o', 'name');
+    return `${secrets}\n${pods}`;
+  };
+  const before = await look();
+  const block = commands('helm upgrade').replaceAll('--namespace sluice', `--namespace ${namespace}`);
+  const done = await shell(block);
+  expect(done.code, done.stdout + done.stderr).toBe(0);
+  expect(await look()).toBe(before);
   const doctor = await sluice('doctor');
   expect(doctor.code, doctor.stdout + doctor.stderr).toBe(0);
 });
 
+test('replacing every pod of the components under load refuses no request and loses no file', async () => {
+  const service = `rolling-${namespace}`;
+  await applyUpper(sluice, service);
+  await kubectl('-n', namespace, 'delete', 'pod', 'load', '--ignore-not-found');
+  const script = await readFile(join(root, 'e2e/support/restart-load.mjs'), 'utf8');
+  const applied = await run('kubectl', ['-n', namespace, 'create', '-f', '-'], {
+    env,
+    input: JSON.stringify(loadPod(script, service)),
+  });
+  expect(applied.code, applied.stderr).toBe(0);
+  const log = (): Promise<string> => kubectl('-n', namespace, 'logs', 'load').catch(() => '');
+  await waitFor(
+    'the load to begin',
+    async () => ((await log()).includes('started') ? true : undefined),
+    60_000,
+  );
+  const components = ['api', 'scheduler', 'storage-events'].map((name) => `deployment/sluice-${name}`);
+  await kubectl('-n', namespace, 'rollout', 'restart', ...components);
+  for (const one of components) await kubectl('-n', namespace, 'rollout', 'status', one, '--timeout', '120s');
+  const seen = await waitFor('the load to end', async () => /\{.*\}/.exec(await log())?.[0], 240_000);
+  expect(JSON.parse(seen)).toEqual({
+    refused: [],
+    states: Array.from({ length: 12 }, () => 'succeeded'),
+    outputs: 12,
+  });
+}, 500_000);
+
 test('what is removed leaves nothing behind', async () => {
-  const ended = once(quickstart, 'exit');
-  quickstart.kill('SIGINT');
-  await ended;
-  const down = await run(script, ['down'], { env });
+  if (quickstart.exitCode === null) {
+    const ended = once(quickstart, 'exit');
+    quickstart.kill('SIGINT');
+    await ended;
+  }
+  const down = await shell('deploy/quickstart.sh down');
   expect(down.code, down.stderr).toBe(0);
   const kinds = 'namespaces,clusterroles,clusterrolebindings,persistentvolumes';
-  const left = await waitFor(
+  await waitFor(
     'all of it to go',
     async () => {
       const names = (await kubectl('get', kinds, '-o', 'name')).split('\n');
@@ -81,5 +248,37 @@ test('what is removed leaves nothing behind', async () => {
     },
     90_000,
   );
-  expect(left).toBe('nothing');
-});
+}, 240_000);
+
+/** Speaks to the API by its service, so that it meets whichever replica there is. */
+function loadPod(script: string, service: string): object {
+  const securityContext = {
+    runAsNonRoot: true,
+    runAsUser: 10_001,
+    seccompProfile: { type: 'RuntimeDefault' },
+  };
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name: 'load' },
+    spec: {
+      restartPolicy: 'Never',
+      automountServiceAccountToken: false,
+      securityContext,
+      containers: [
+        {
+          name: 'load',
+          image: env['SLUICE_IMAGE'],
+          command: ['node', '--input-type=module', '-e', script],
+          securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
+          env: [
+            { name: 'SLUICE_URL', value: `http://sluice-api.${namespace}.svc:8080` },
+            { name: 'SLUICE_PASSWORD', value: value('SLUICE_PASSWORD') },
+            { name: 'SERVICE', value: service },
+            { name: 'FILES', value: '12' },
+          ],
+        },
+      ],
+    },
+  };
+}

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { blocksOf, isCommands, pages } from './support/doc-blocks.ts';
@@ -35,6 +35,13 @@ describe('pages', () => {
     expect(elsewhere.length).toBeGreaterThan(0);
     for (const { page, line, runBy = '' } of elsewhere) {
       expect(existsSync(join(root, runBy)), `${page}:${line}: ${runBy}`).toBe(true);
+    }
+  });
+
+  test('no commands hide in an indented block, which is not found', () => {
+    for (const page of pages()) {
+      const text = readFileSync(join(root, page), 'utf8');
+      expect(/^[ \t]+```(sh|bash|shell|console|zsh)$/m.exec(text)?.[0], page).toBeUndefined();
     }
   });
 

@@ -4,6 +4,9 @@ import { connect, createServer, type Socket } from 'node:net';
 /** One address before several processes, as a Service of a cluster: connections go round, past those that refuse. */
 export interface Balancer {
   readonly port: number;
+  /** Cuts all connections and refuses new ones, until `open`. */
+  shut(): void;
+  open(): void;
   close(): Promise<void>;
 }
 
@@ -11,10 +14,15 @@ export interface Balancer {
 export async function openBalancer(targets: readonly number[], host = '127.0.0.1'): Promise<Balancer> {
   const sockets = new Set<Socket>();
   let turn = 0;
+  let shut = false;
   const server = createServer((incoming) => {
     sockets.add(incoming);
     incoming.on('close', () => sockets.delete(incoming)).on('error', () => incoming.destroy());
     turn += 1;
+    if (shut) {
+      incoming.destroy();
+      return;
+    }
     const order = targets.map((_, index) => targets[(turn + index) % targets.length] ?? 0);
     join(incoming, order, sockets);
   });
@@ -24,6 +32,13 @@ export async function openBalancer(targets: readonly number[], host = '127.0.0.1
   if (address === null || typeof address === 'string') throw new Error('no port was given');
   return {
     port: address.port,
+    shut: () => {
+      shut = true;
+      for (const socket of sockets) socket.destroy();
+    },
+    open: () => {
+      shut = false;
+    },
     close: async () => {
       const closed = once(server, 'close');
       server.close();

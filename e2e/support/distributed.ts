@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { createWriteStream } from 'node:fs';
 import { join } from 'node:path';
 import { openBalancer, type Balancer } from './balancer.ts';
 import { supervisorImage } from './images.ts';
@@ -21,8 +22,11 @@ export interface ComponentProcess {
   stderr(): string;
   /** Sends a signal and waits for the end. */
   stop(signal?: NodeJS.Signals): Promise<number | null>;
-  /** Starts it again, after `stop`. */
+  /** Starts it again, after `stop`, and waits until it is ready. */
   start(): Promise<void>;
+  /** Starts it again and waits for nothing. */
+  launch(): void;
+  ready(): Promise<void>;
 }
 
 /** The distributed form on the servers of the environment: every component as processes of their own, Jobs on the cluster. */
@@ -31,6 +35,8 @@ export interface Distributed {
   /** Namespace of Jobs and runners. */
   readonly jobs: string;
   readonly url: string;
+  /** Addresses of the api's processes, past the balancer. */
+  readonly apis: readonly string[];
   readonly username: string;
   readonly password: string;
   readonly components: readonly ComponentProcess[];
@@ -50,7 +56,7 @@ export interface DistributedOptions {
   readonly replicas?: number;
   /** For all components. */
   readonly env?: Readonly<Record<string, string>>;
-  /** In place of the environment's servers. */
+  /** In place of the environment's servers: servers of the test's own, on which nothing is tidied up. */
   readonly servers?: Readonly<Record<string, string>>;
 }
 
@@ -59,6 +65,11 @@ export function needed(name: string): string {
   const value = process.env[name] ?? '';
   if (value === '') throw new Error(`${name} is not set: this test needs the servers of a test bed`);
   return value;
+}
+
+function serversOfEnvironment(): Readonly<Record<string, string>> {
+  const names = ['NATS_URL', 'REDIS_URL', 'MINIO_ENDPOINT', 'MINIO_ACCESS_KEY', 'MINIO_SECRET_KEY'];
+  return Object.fromEntries(names.map((name) => [name, needed(name)]));
 }
 
 export async function startDistributed(options: DistributedOptions = {}): Promise<Distributed> {
@@ -71,19 +82,14 @@ export async function startDistributed(options: DistributedOptions = {}): Promis
   const front = await openBalancer(ports.api);
   const desk = await openBalancer(ports.scheduler, '0.0.0.0');
   const gateway = needed('TESTBED_GATEWAY');
-  const common = {
-    NATS_URL: needed('NATS_URL'),
-    REDIS_URL: needed('REDIS_URL'),
-    MINIO_ENDPOINT: needed('MINIO_ENDPOINT'),
-    MINIO_ACCESS_KEY: needed('MINIO_ACCESS_KEY'),
-    MINIO_SECRET_KEY: needed('MINIO_SECRET_KEY'),
+  const common: Readonly<Record<string, string>> = {
+    ...(options.servers ?? serversOfEnvironment()),
     SLUICE_NAMESPACE: namespace,
     // Reserved on the server, which other tests use as well.
     NATS_STREAM_BYTES: '16777216',
     SLUICE_HEALTH_HOST: '127.0.0.1',
     SLUICE_LOG_LEVEL: 'info',
     SLUICE_RECONCILE_INTERVAL: '5',
-    ...options.servers,
   };
   const keys = {
     SLUICE_SECRETS_KEY: `k1:${randomBytes(32).toString('base64')}`,
@@ -107,9 +113,13 @@ export async function startDistributed(options: DistributedOptions = {}): Promis
       SLUICE_SCHEDULER_PORT: String(ports.scheduler[index]),
       SLUICE_SCHEDULER_URL: `http://${gateway}:${desk.port}`,
       SLUICE_SUPERVISOR_IMAGE: image,
-      SLUICE_POD_MINIO_ENDPOINT: podEndpoint(common.MINIO_ENDPOINT, gateway),
+      SLUICE_POD_MINIO_ENDPOINT: podEndpoint(common['MINIO_ENDPOINT'] ?? '', gateway),
       SLUICE_MAX_RUNS: '8',
     };
+  };
+  const remove = async (): Promise<void> => {
+    await kubectl('delete', 'namespace', jobs, '--wait=false');
+    if (options.servers === undefined) await removeStored(namespace);
   };
   const components: ComponentProcess[] = [];
   for (const name of ['scheduler', 'storage-events', 'api'] as const) {
@@ -122,22 +132,25 @@ export async function startDistributed(options: DistributedOptions = {}): Promis
     await Promise.all(components.map((one) => one.start()));
   } catch (error) {
     await Promise.allSettled(components.map((one) => one.stop('SIGKILL')));
-    await Promise.allSettled([front.close(), desk.close(), removeAll(namespace, jobs)]);
+    await Promise.allSettled([front.close(), desk.close(), remove()]);
     throw error;
   }
-  return describeForm({ namespace, jobs, password, keys, front, desk, components });
+  const apis = ports.api.map((port) => `http://127.0.0.1:${port}`);
+  return describeForm({ namespace, jobs, apis, password, keys, front, desk, components, remove });
 }
 
 function describeForm(parts: {
   namespace: string;
   jobs: string;
+  apis: readonly string[];
   password: string;
   keys: Readonly<Record<string, string>>;
   front: Balancer;
   desk: Balancer;
   components: readonly ComponentProcess[];
+  remove: () => Promise<void>;
 }): Distributed {
-  const { namespace, jobs, password, keys, front, desk, components } = parts;
+  const { namespace, jobs, apis, password, keys, front, desk, components, remove } = parts;
   const url = `http://127.0.0.1:${front.port}`;
   const username = 'oscar';
   const basic = `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
@@ -145,6 +158,7 @@ function describeForm(parts: {
     namespace,
     jobs,
     url,
+    apis,
     username,
     password,
     components,
@@ -162,7 +176,7 @@ function describeForm(parts: {
     close: async () => {
       await Promise.all(components.map((one) => one.stop('SIGTERM')));
       await Promise.all([front.close(), desk.close()]);
-      await removeAll(namespace, jobs);
+      await remove();
     },
   };
 }
@@ -174,6 +188,21 @@ async function makeComponent(
 ): Promise<ComponentProcess> {
   const healthPort = await freePort();
   const current: { child?: ChildProcess; stderr: () => string } = { stderr: () => '' };
+  const launch = (): void => {
+    const child = spawn(process.execPath, [componentBin, name], {
+      cwd: root,
+      env: cleanEnv({ ...env, SLUICE_HEALTH_PORT: String(healthPort) }),
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    current.child = child;
+    current.stderr = collect(child).stderr;
+    // Where a test shall be understood afterwards.
+    const folder = process.env['SLUICE_TEST_LOGS'];
+    if (folder !== undefined)
+      child.stderr.pipe(createWriteStream(join(folder, `${name}-${index}.log`), { flags: 'a' }));
+  };
+  const ready = (): Promise<void> =>
+    readiness(`${name} ${index}`, healthPort, current.child, () => current.stderr());
   return {
     name,
     index,
@@ -193,29 +222,42 @@ async function makeComponent(
       }
       return child.exitCode;
     },
+    launch,
+    ready,
     start: async () => {
-      const child = spawn(process.execPath, [componentBin, name], {
-        cwd: root,
-        env: cleanEnv({ ...env, SLUICE_HEALTH_PORT: String(healthPort) }),
-        stdio: ['ignore', 'pipe', 'pipe'],
-      });
-      const output = collect(child);
-      current.child = child;
-      current.stderr = output.stderr;
-      await waitFor(
-        `${name} ${index} to be ready`,
-        async () => {
-          if (child.exitCode !== null) throw new Error(`${name} ${index} ended early: ${output.stderr()}`);
-          const ready = await fetch(`http://127.0.0.1:${healthPort}/health/ready`).catch(() => undefined);
-          return ready?.ok === true ? true : undefined;
-        },
-        60_000,
-      ).catch(async (error: unknown) => {
-        const answer = await fetch(`http://127.0.0.1:${healthPort}/health/ready`).catch(() => undefined);
-        throw new Error(`${String(error)}: ${(await answer?.text()) ?? ''} ${output.stderr().slice(-2000)}`);
-      });
+      launch();
+      await ready();
     },
   };
+}
+
+async function readiness(
+  name: string,
+  healthPort: number,
+  child: ChildProcess | undefined,
+  stderr: () => string,
+): Promise<void> {
+  const ask = (): Promise<Response | undefined> =>
+    fetch(`http://127.0.0.1:${healthPort}/health/ready`).catch(() => undefined);
+  await waitFor(
+    `${name} to be ready`,
+    async () => {
+      if (child?.exitCode !== null) throw new Error(`${name} ended early: ${stderr()}`);
+      return (await ask())?.ok === true ? true : undefined;
+    },
+    60_000,
+  ).catch(async (error: unknown) => {
+    const answer = await ask();
+    throw new Error(`${String(error)}: ${(await answer?.text()) ?? ''} ${stderr().slice(-2000)}`);
+  });
+}
+
+/** Starts a component where it is expected to refuse; resolves with how it ended. */
+export function startComponentRefused(
+  name: ComponentName,
+  env: Readonly<Record<string, string>>,
+): Promise<Finished> {
+  return run(process.execPath, [componentBin, name], { env: { SLUICE_HEALTH_PORT: '0', ...env } });
 }
 
 async function freePorts(count: number): Promise<number[]> {
@@ -233,11 +275,6 @@ export async function kubectl(...args: readonly string[]): Promise<string> {
   const done = await run('kubectl', args, { env: { KUBECONFIG: needed('KUBECONFIG') } });
   if (done.code !== 0) throw new Error(`kubectl ${args.join(' ')}: ${done.stderr}`);
   return done.stdout;
-}
-
-async function removeAll(namespace: string, jobs: string): Promise<void> {
-  await kubectl('delete', 'namespace', jobs, '--wait=false');
-  await removeStored(namespace);
 }
 
 /** Streams, buckets of definitions and keys of one namespace. */

@@ -30,6 +30,8 @@ export interface MinioOptions {
   /** Folder with `public.crt` and `private.key`: it then serves HTTPS only. */
   readonly certs?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** `0.0.0.0` where pods must reach it. @default 127.0.0.1 */
+  readonly host?: string;
 }
 
 export async function openMinio(options: MinioOptions = {}): Promise<Minio> {
@@ -47,7 +49,13 @@ export async function openMinio(options: MinioOptions = {}): Promise<Minio> {
   const start = async (): Promise<void> => {
     await stop();
     const certs = options.certs === undefined ? [] : ['--certs-dir', options.certs];
-    const args = ['server', '--quiet', '--address', `127.0.0.1:${port}`, '--console-address'];
+    const args = [
+      'server',
+      '--quiet',
+      '--address',
+      `${options.host ?? '127.0.0.1'}:${port}`,
+      '--console-address',
+    ];
     current.process = spawn('minio', [...args, `127.0.0.1:${console}`, ...certs, data], {
       env: {
         ...process.env,

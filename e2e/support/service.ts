@@ -1,7 +1,7 @@
 import type { Server } from './server.ts';
 
-/** Any form of it: what is asked as the administrator. */
-type Asked = Pick<Server, 'request'>;
+/** Whatever takes requests as the administrator. */
+type Api = Pick<Server, 'request'>;
 
 export interface RunView {
   readonly id: string;
@@ -29,7 +29,7 @@ export function definitionOf(name: string, script: string, more: Readonly<Record
 
 /** Creates a service whose input and output lie in a bucket of its name. */
 export async function createService(
-  server: Asked,
+  server: Api,
   name: string,
   script: string,
   more: Readonly<Record<string, unknown>> = {},
@@ -39,14 +39,14 @@ export async function createService(
   if (answer.status !== 201) throw new Error(`create ${name}: ${answer.status} ${await answer.text()}`);
 }
 
-export async function tokenOf(server: Asked, service: string): Promise<string> {
+export async function tokenOf(server: Api, service: string): Promise<string> {
   const answer = await server.request(`/system/services/${service}`);
   const { token } = (await answer.json()) as { token: string };
   return token;
 }
 
 /** All runs of a service, page by page. */
-export async function runsOf(server: Asked, service: string, states?: string): Promise<RunView[]> {
+export async function runsOf(server: Api, service: string, states?: string): Promise<RunView[]> {
   const runs: RunView[] = [];
   let cursor: string | undefined;
   do {
@@ -62,13 +62,13 @@ export async function runsOf(server: Asked, service: string, states?: string): P
   return runs;
 }
 
-export async function runOf(server: Asked, id: string): Promise<RunView> {
+export async function runOf(server: Api, id: string): Promise<RunView> {
   const answer = await server.request(`/system/runs/${id}`);
   if (!answer.ok) throw new Error(`run ${id}: ${answer.status} ${await answer.text()}`);
   return (await answer.json()) as RunView;
 }
 
-export async function stateCounts(server: Asked): Promise<Record<string, number>> {
+export async function stateCounts(server: Api): Promise<Record<string, number>> {
   const answer = await server.request('/system/overview');
   return ((await answer.json()) as { runs: Record<string, number> }).runs;
 }

@@ -13,26 +13,38 @@ async function done(finished: Promise<Finished>): Promise<string> {
   return stdout;
 }
 
-/** What anybody does first: a service is applied, a file becomes a result, a call is answered. */
-export async function firstSteps(sluice: Client, name: string): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), 'sluice-smoke-'));
-  const path = (file: string): string => join(folder, file);
-  try {
+/** Applies a service that turns text into capital letters. */
+export async function applyUpper(sluice: Client, name: string): Promise<void> {
+  await inFolder(async (path) => {
     await writeFile(
       path('upper.sh'),
-      '#!/bin/sh\ntr a-z A-Z < "$INPUT_FILE_PATH" > "$TMP_OUTPUT_DIR/out.txt"\n',
+      '#!/bin/sh\ntr a-z A-Z < "$INPUT_FILE_PATH" > "$TMP_OUTPUT_DIR/out-$(basename "$INPUT_FILE_PATH")"\n',
     );
     await writeFile(path('fdl.yaml'), fdl(name));
-    await writeFile(path('a.txt'), 'files into results\n');
     await done(sluice('apply', path('fdl.yaml')));
+  });
+}
+
+/** What anybody does first: a service is applied, a file becomes a result, a call is answered. */
+export async function firstSteps(sluice: Client, name: string): Promise<void> {
+  await applyUpper(sluice, name);
+  await inFolder(async (path) => {
+    await writeFile(path('a.txt'), 'files into results\n');
     await done(sluice('--timeout', '3m', 'file', 'put', '--wait', path('a.txt'), `${name}/in/`));
-    await done(sluice('file', 'get', `${name}/out/out.txt`, path('got.txt')));
+    await done(sluice('file', 'get', `${name}/out/out-a.txt`, path('got.txt')));
     expect(await readFile(path('got.txt'), 'utf8')).toBe('FILES INTO RESULTS\n');
     const runs: unknown = JSON.parse(await done(sluice('--json', 'run', 'list', name)));
     expect(JSON.stringify(runs)).toContain('succeeded');
     expect(await done(sluice('--timeout', '3m', 'call', name, path('a.txt')))).toContain(
       'FILES INTO RESULTS',
     );
+  });
+}
+
+async function inFolder(use: (path: (file: string) => string) => Promise<void>): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'sluice-smoke-'));
+  try {
+    await use((file) => join(folder, file));
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

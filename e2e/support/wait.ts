@@ -5,12 +5,13 @@ export async function waitFor<T>(
   what: string,
   ask: () => Promise<T | undefined> | T | undefined,
   timeoutMs = 20_000,
+  everyMs = 25,
 ): Promise<T> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     const answer = await ask();
     if (answer !== undefined) return answer;
     if (performance.now() > deadline) throw new Error(`waited ${timeoutMs} ms for ${what}`);
-    await delay(25);
+    await delay(everyMs);
   }
 }

@@ -17,7 +17,8 @@ const passed = createRelief(globalThis.gc);
 void runToEnd(async (signal) => {
   const config = loadPodConfig(process.env, (path) => readFileSync(path, 'utf8'));
   // Before all else: the main container waits for the pipes.
-  const scripts = await openPodScripts({ folder: podFolder, clock });
+  const patient = config.self.kind === 'runner';
+  const scripts = await openPodScripts({ folder: podFolder, clock, patient });
   const scheduler = createSchedulerClient({
     url: config.schedulerUrl,
     token: config.token.reveal(),

@@ -120,7 +120,10 @@ const trialPolicy = JSON.stringify({
   ],
 });
 
-async function openCluster(config: SchedulerProcessConfig, { clock, env }: ProcessDeps): Promise<Cluster> {
+async function openCluster(
+  config: SchedulerProcessConfig,
+  { clock, env, metrics }: ProcessDeps,
+): Promise<Cluster> {
   const target = await loadKubeTarget(config.KUBECONFIG === '' ? undefined : config.KUBECONFIG);
   const loginsDir = config.DOCKER_CONFIG ?? join(env['HOME'] ?? '/', '.docker');
   return {
@@ -130,6 +133,7 @@ async function openCluster(config: SchedulerProcessConfig, { clock, env }: Proce
       namespace: config.OSCAR_SERVICES_NAMESPACE,
       clock,
       random: randomShare,
+      metrics,
     }),
     cluster: await createKubeCluster(target),
     registry: createRegistryClient({

@@ -185,7 +185,7 @@ spec:
       serviceAccountName: {{ include "sluice.fullname" $root }}-{{ .component }}
       automountServiceAccountToken: {{ .kubernetes }}
       enableServiceLinks: false
-      terminationGracePeriodSeconds: 45
+      terminationGracePeriodSeconds: 60
       securityContext:
         {{- include "sluice.podSecurityContext" $root | nindent 8 }}
       {{- with $root.Values.imagePullSecrets }}
@@ -233,6 +233,12 @@ spec:
           envFrom:
             {{- . | nindent 12 }}
           {{- end }}
+          # Answers as soon as Node has read the program.
+          startupProbe:
+            httpGet: { path: /health/live, port: health }
+            periodSeconds: 2
+            timeoutSeconds: 5
+            failureThreshold: 60
           # A process whose event loop hangs is ended; one whose servers are away is not.
           livenessProbe:
             httpGet: { path: /health/live, port: health }

@@ -10,7 +10,9 @@
  *   <n>/started    written by the shim, after the script's process was made
  *   <n>/exit       `exit <code> end`, written by the shim when the script has ended
  *   kill           written by the supervisor: the script is to end (SIGTERM)
- *   term           written by the shim: its container got SIGTERM
+ *   term           written by the shim: its container got SIGTERM, which it hands on to the script
+ *   patient        written by the supervisor of a runner: SIGTERM is not handed on, the call in hand is the supervisor's to end
+ *   starts         a byte for each supervisor that this pod has had
  *   release        `<code>`, renamed into place by the supervisor: the shim exits with it, and with process 1 all of the container ends
  *
  * The files are the state, a byte in a pipe only says "look". Both sides hold the pipes open for reading and writing, so that either may die and come back: what
@@ -85,7 +87,7 @@ _start() {
   ) 2>/dev/null &
   _q=$!
 }
-trap ': >"$_f/term"; echo >&4; [ -n "$_q" ] || exit 143; _signal TERM' TERM INT
+trap ': >"$_f/term"; echo >&4; [ -n "$_q" ] || exit 143; [ -e "$_f/patient" ] || _signal TERM' TERM INT
 : >"$_f/ready"
 echo >&4
 while :; do

@@ -1,5 +1,6 @@
 import { AppError, messageOf } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
+import { Counter, metricOf, type Registry } from '@sluice/shared/telemetry';
 import type { Dispatcher, Pool } from 'undici';
 import type { KubeTarget } from './kube-config.ts';
 import { kubeFailure, statusFailure, waitBefore } from './kube-errors.ts';
@@ -17,6 +18,8 @@ export interface KubeConnectionOptions {
   readonly timeoutMs?: number;
   /** How often a request is tried. @default 5 */
   readonly tries?: number;
+  /** Counts requests. @default nobody counts */
+  readonly metrics?: Registry;
 }
 
 /** Kinds of objects that are made and watched here. */
@@ -77,13 +80,18 @@ export interface KubeConnection {
 }
 
 interface Wire {
-  readonly options: Required<Omit<KubeConnectionOptions, 'target' | 'namespace'>> & KubeConnectionOptions;
+  readonly options: Required<Omit<KubeConnectionOptions, 'target' | 'namespace' | 'metrics'>> &
+    KubeConnectionOptions;
   readonly pool: Pool;
   /** Apart, since a watch keeps its connection. */
   readonly watches: Pool;
   readonly headers: (fresh: boolean) => Promise<Readonly<Record<string, string>>>;
   readonly base: string;
+  readonly count: (verb: Verb, resource: string, code: number | 'none') => void;
 }
+
+/** As Kubernetes' own metrics name them. */
+type Verb = 'create' | 'delete' | 'get' | 'list' | 'watch';
 
 /** A watch ends after this and is taken up again where it was, so that one whose connection is dead and silent is noticed. */
 const watchSeconds = 290;
@@ -96,13 +104,17 @@ export async function createKubeConnection(given: KubeConnectionOptions): Promis
   const wire = await wireOf(given);
   const { namespace } = given;
   const pathOf = (resource: KubeResource, name?: string): string =>
-    `${wire.base}/${resource === 'jobs' ? 'apis/batch/v1' : 'api/v1'}/namespaces/${encodeURIComponent(namespace)}/${resource}${
-      name === undefined ? '' : `/${encodeURIComponent(name)}`
-    }`;
+    `${base(wire, resource, namespace)}${name === undefined ? '' : `/${encodeURIComponent(name)}`}`;
   return {
     namespace,
     create: async (resource, object) => {
-      const answer = await call(wire, { method: 'POST', path: pathOf(resource), body: object, also: [409] });
+      const answer = await call(wire, {
+        verb: 'create',
+        resource,
+        path: pathOf(resource),
+        body: object,
+        also: [409],
+      });
       // A name that is taken by an object that is just being deleted conflicts as well.
       return answer.status !== 409;
     },
@@ -113,10 +125,11 @@ export async function createKubeConnection(given: KubeConnectionOptions): Promis
         propagationPolicy: 'Background',
         ...(graceSeconds === undefined ? {} : { gracePeriodSeconds: graceSeconds }),
       };
-      await call(wire, { method: 'DELETE', path: pathOf(resource, name), body, also: [404, 409] });
+      const path = pathOf(resource, name);
+      await call(wire, { verb: 'delete', resource, path, body, also: [404, 409] });
     },
     read: async (resource, name) => {
-      const answer = await call(wire, { method: 'GET', path: pathOf(resource, name), also: [404] });
+      const answer = await call(wire, { verb: 'get', resource, path: pathOf(resource, name), also: [404] });
       return answer.status === 404 ? undefined : answer.body;
     },
     list: async (resource, { labels, from, limit, next }) => {
@@ -124,9 +137,8 @@ export async function createKubeConnection(given: KubeConnectionOptions): Promis
       if (from !== undefined) query.set('resourceVersion', from);
       if (limit !== undefined) query.set('limit', `${limit}`);
       if (next !== undefined) query.set('continue', next);
-      return listOf(
-        (await call(wire, { method: 'GET', path: `${pathOf(resource)}?${query.toString()}` })).body,
-      );
+      const path = `${pathOf(resource)}?${query.toString()}`;
+      return listOf((await call(wire, { verb: 'list', resource, path })).body);
     },
     watch: (resource, { labels, from }, signal) => {
       const query = new URLSearchParams({
@@ -136,21 +148,29 @@ export async function createKubeConnection(given: KubeConnectionOptions): Promis
         allowWatchBookmarks: 'true',
         timeoutSeconds: `${watchSeconds}`,
       });
-      return watch(wire, `${pathOf(resource)}?${query.toString()}`, signal);
+      return watch(wire, resource, `${pathOf(resource)}?${query.toString()}`, signal);
     },
-    refusals: async (job) => {
-      const fieldSelector = `involvedObject.kind=Job,involvedObject.name=${job},reason=FailedCreate`;
-      const query = new URLSearchParams({ fieldSelector, limit: '20' }).toString();
-      const path = `${wire.base}/api/v1/namespaces/${encodeURIComponent(namespace)}/events?${query}`;
-      return lastMessage(listOf((await call(wire, { method: 'GET', path })).body).items);
-    },
+    refusals: (job) => refusals(wire, namespace, job),
     check: async () => {
-      await call(wire, { method: 'GET', path: `${wire.base}/readyz`, once: true, text: true });
+      const path = `${wire.base}/readyz`;
+      await call(wire, { verb: 'get', resource: 'readyz', path, once: true, text: true });
     },
     close: async () => {
       await Promise.all([wire.pool.destroy(), wire.watches.destroy()]);
     },
   };
+}
+
+function base(wire: Wire, resource: KubeResource | 'events', namespace: string): string {
+  const group = resource === 'jobs' ? 'apis/batch/v1' : 'api/v1';
+  return `${wire.base}/${group}/namespaces/${encodeURIComponent(namespace)}/${resource}`;
+}
+
+async function refusals(wire: Wire, namespace: string, job: string): Promise<string | undefined> {
+  const fieldSelector = `involvedObject.kind=Job,involvedObject.name=${job},reason=FailedCreate`;
+  const query = new URLSearchParams({ fieldSelector, limit: '20' }).toString();
+  const path = `${base(wire, 'events', namespace)}?${query}`;
+  return lastMessage(listOf((await call(wire, { verb: 'list', resource: 'events', path })).body).items);
 }
 
 async function wireOf(given: KubeConnectionOptions): Promise<Wire> {
@@ -169,6 +189,7 @@ async function wireOf(given: KubeConnectionOptions): Promise<Wire> {
     }),
     watches: new Pool(target.server.origin, common),
     base: target.server.pathname.replace(/\/$/, ''),
+    count: counter(given.metrics),
     headers: async (fresh) => {
       const now = clock.monotonic();
       if (known.headers === undefined || fresh || now - known.at > 30_000) {
@@ -180,8 +201,23 @@ async function wireOf(given: KubeConnectionOptions): Promise<Wire> {
   };
 }
 
+/** Each try is one: what is counted is what the API server has to do. */
+function counter(metrics: Registry | undefined): Wire['count'] {
+  if (metrics === undefined) return () => undefined;
+  const requests = metricOf(metrics, Counter, {
+    name: 'sluice_kubernetes_requests_total',
+    help: 'Requests to the Kubernetes API server, by what was asked for and the status (none: no answer).',
+    labelNames: ['verb', 'resource', 'code'],
+    registers: [metrics],
+  });
+  return (verb, resource, code) => requests.inc({ verb, resource, code });
+}
+
+const methods = { create: 'POST', delete: 'DELETE', get: 'GET', list: 'GET' } as const;
+
 interface Call {
-  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly verb: keyof typeof methods;
+  readonly resource: string;
   readonly path: string;
   readonly body?: object;
   /** Statuses beside 2xx that are answers. */
@@ -212,18 +248,21 @@ async function call(wire: Wire, request: Call): Promise<Answer> {
 
 async function callOnce(wire: Wire, request: Call, fresh: boolean): Promise<Answer> {
   const { timeoutMs } = wire.options;
-  const { statusCode, headers, body } = await wire.pool.request({
-    method: request.method,
+  const { verb, resource } = request;
+  const given = await wire.headers(fresh);
+  const answered = wire.pool.request({
+    method: methods[verb],
     path: request.path,
-    headers: {
-      accept: 'application/json',
-      'content-type': 'application/json',
-      ...(await wire.headers(fresh)),
-    },
+    headers: { accept: 'application/json', 'content-type': 'application/json', ...given },
     body: request.body === undefined ? null : JSON.stringify(request.body),
     headersTimeout: timeoutMs,
     bodyTimeout: timeoutMs,
   });
+  answered.then(
+    ({ statusCode }) => wire.count(verb, resource, statusCode),
+    () => wire.count(verb, resource, 'none'),
+  );
+  const { statusCode, headers, body } = await answered;
   const text = await body.text();
   const isAnswer = (statusCode >= 200 && statusCode < 300) || (request.also ?? []).includes(statusCode);
   if (!isAnswer) throw statusFailure(statusCode, text, headers['retry-after']);
@@ -260,7 +299,12 @@ function lastMessage(events: readonly unknown[]): string | undefined {
   return message?.replace(/^Error creating: /, '').slice(0, 500);
 }
 
-async function* watch(wire: Wire, path: string, signal: AbortSignal): AsyncGenerator<KubeWatchEvent> {
+async function* watch(
+  wire: Wire,
+  resource: KubeResource,
+  path: string,
+  signal: AbortSignal,
+): AsyncGenerator<KubeWatchEvent> {
   let body: Dispatcher.ResponseData['body'] | undefined;
   try {
     const answer = await wire.watches.request({
@@ -272,6 +316,7 @@ async function* watch(wire: Wire, path: string, signal: AbortSignal): AsyncGener
       signal,
     });
     ({ body } = answer);
+    wire.count('watch', resource, answer.statusCode);
     if (answer.statusCode !== 200) {
       throw statusFailure(answer.statusCode, await body.text(), answer.headers['retry-after']);
     }

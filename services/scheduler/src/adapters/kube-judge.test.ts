@@ -135,10 +135,10 @@ test('a cancelled attempt is cancelled, and one with a verdict has that, at once
 test('of a pod that was asked to end, the cluster says why: a full disk is the script’s doing, and a script may ask by itself', async () => {
   const failure = { code: 'planned_stop', message: 'the pod was asked to end' };
   const outcome: AttemptOutcome = { result: 'lost', script_started: true, outputs: [], failure };
-  const settled = async (pod: Partial<PodView>): Promise<unknown> => {
+  const settled = async (pod: Partial<PodView>, reason?: string): Promise<unknown> => {
     const court = courtOf({ readOutcome: () => Promise.resolve({ outcome, ended_at: 0 }) });
     const view = podView(endedPod) ?? fail();
-    court.attempt.job = { state: 'ended' } as JobView;
+    court.attempt.job = { state: 'ended', reason } as JobView;
     court.attempt.lastPod = { ...view, ...pod };
     court.attempt.pods.set(view.name, court.attempt.lastPod);
     court.judge.look(court.attempt);
@@ -152,6 +152,7 @@ test('of a pod that was asked to end, the cluster says why: a full disk is the s
   const full = 'Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. ';
   expect(await settled({ reason: 'Evicted', message: full })).toBe('out_of_disk');
   expect(await settled({})).toBe('lost');
+  expect(await settled({ dueAt: 5 }, 'DeadlineExceeded')).toBe('timed_out');
 });
 
 function fail(): never {

@@ -70,7 +70,7 @@ test('a pod has the supervisor beside the script, and of secrets its token alone
           ],
           resources: {
             requests: { cpu: '10m', memory: '64Mi' },
-            limits: { cpu: '1', memory: '256Mi' },
+            limits: { cpu: '1', memory: '128Mi' },
           },
           volumeMounts: [{ name: 'sluice', mountPath: '/sluice' }],
           securityContext: {

@@ -1,4 +1,5 @@
 import type { KubeConnection } from '@sluice/scheduler/adapters';
+import { createMetrics } from '@sluice/shared/telemetry';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { connectTo, json, startFakeKube, status, type FakeKube } from '../fake-kube.ts';
 
@@ -78,6 +79,28 @@ describe('the connection to Kubernetes', () => {
     );
     await expect(connection.create('jobs', {})).resolves.toBe(false);
     expect(fake.requests).toHaveLength(2);
+  });
+
+  test('each try is counted by what was asked for and what was answered', async () => {
+    const metrics = createMetrics();
+    const counted = await connectTo(fake, { metrics });
+    answers(
+      (_request, response) => status(response, 503, 'not now', { 'retry-after': '0' }),
+      (_request, response) => json(response, 201, {}),
+      (_request, response) => status(response, 404, 'not found'),
+      (_request, response) => response.destroy(),
+    );
+    await counted.create('jobs', {});
+    await counted.read('pods', 'x');
+    await expect(counted.check()).rejects.toMatchObject({ code: 'unavailable' });
+    await counted.close();
+    const lines = (await metrics.metrics()).split('\n').filter((line) => line.startsWith('sluice_'));
+    expect(lines).toEqual([
+      'sluice_kubernetes_requests_total{verb="create",resource="jobs",code="503"} 1',
+      'sluice_kubernetes_requests_total{verb="create",resource="jobs",code="201"} 1',
+      'sluice_kubernetes_requests_total{verb="get",resource="pods",code="404"} 1',
+      'sluice_kubernetes_requests_total{verb="get",resource="readyz",code="none"} 1',
+    ]);
   });
 
   test('a server that cuts connections is unavailable', async () => {

@@ -11,6 +11,7 @@ import {
   readSync,
   renameSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
@@ -29,7 +30,9 @@ export interface PodFolder {
   exitCode(number: number): number | undefined;
   /** Hands a script over: from here on it may run. */
   begin(number: number, script: { readonly path: string; readonly env: string; readonly cwd: string }): void;
-  write(name: 'kill' | 'release', text: string): void;
+  write(name: 'kill' | 'release' | 'patient', text: string): void;
+  /** Counts one supervisor more. @returns how many there were, this one included */
+  countStart(): number;
 }
 
 export function openPodFolder(folder: string): PodFolder {
@@ -60,6 +63,7 @@ export function openPodFolder(folder: string): PodFolder {
       writeFileSync(fresh, text, { flag: 'wx', mode: 0o644 });
       renameSync(fresh, join(folder, name));
     },
+    countStart: () => countStart(join(folder, 'starts')),
   };
 }
 
@@ -82,6 +86,24 @@ function readOwn(path: string): Buffer {
     // The folders on the way are looked at by what was opened in the end.
     if (!fstatSync(fd).isFile() || readlinkSync(`/proc/self/fd/${fd}`) !== path) throw tampered();
     return readFileSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function countStart(path: string): number {
+  const { O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_WRONLY } = constants;
+  let fd: number;
+  try {
+    fd = openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o644);
+  } catch {
+    // Something that a script put there.
+    return 1;
+  }
+  try {
+    if (!fstatSync(fd).isFile()) return 1;
+    writeSync(fd, '.');
+    return fstatSync(fd).size;
   } finally {
     closeSync(fd);
   }

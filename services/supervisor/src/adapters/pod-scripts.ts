@@ -22,12 +22,16 @@ export interface PodScriptsOptions {
   readonly clock: Clock;
   /** Milliseconds between SIGTERM to a script and the end of its container. @default 5000 */
   readonly graceMs?: number;
+  /** Whether a script that runs when the pod is to end goes on until its request is aborted. @default false */
+  readonly patient?: boolean;
 }
 
 /** Has scripts run by the shim in the pod's main container, one after the other. */
 export interface PodScripts extends ScriptRunner {
   /** Whether an earlier supervisor of this pod has handed over its first script: `run` then goes on with that one. */
   readonly isResumed: boolean;
+  /** How many supervisors this pod has had, this one included. */
+  readonly starts: number;
   /** Whether the main container was asked to end, or has ended, by other than us. */
   lost(): 'asked' | 'gone' | undefined;
   /** Whether the main container was told to end, perhaps by an earlier supervisor. */
@@ -66,6 +70,8 @@ export async function openPodScripts(options: PodScriptsOptions): Promise<PodScr
   const { folder } = options;
   await makePodPipes(folder);
   const files = openPodFolder(folder);
+  const starts = files.countStart();
+  if (options.patient === true) files.write('patient', '\n');
   const begun = files.begunAt(1);
   const state: State = {
     options,
@@ -92,6 +98,7 @@ export async function openPodScripts(options: PodScriptsOptions): Promise<PodScr
   wake(state);
   return {
     isResumed: begun !== undefined,
+    starts,
     run: async (request) => run(state, request),
     lost: () => {
       if (files.has('term')) return 'asked';
@@ -189,11 +196,12 @@ async function supervise(state: State, begun: Begun): Promise<ScriptEnd> {
   const stopAlarm = setAlarm(Math.max(shortestMs, request.timeoutMs - elapsed), end('timed_out'));
   request.signal.addEventListener('abort', cancel, { once: true });
   if (request.signal.aborted) cancel();
+  const isAsked = (): boolean => state.options.patient !== true && files.has('term');
   const isOver = (): boolean => files.exitCode(number) !== undefined || watch.gone || state.shimGone;
   try {
-    await waitFor(state, () => isOver() || files.has('term') || wanted !== undefined || undefined);
+    await waitFor(state, () => isOver() || isAsked() || wanted !== undefined || undefined);
     const over = isOver();
-    const asked = files.has('term') ? 'cancelled' : undefined;
+    const asked = isAsked() ? 'cancelled' : undefined;
     // Decided before the script is told: it may have ended by then, and that was our doing.
     const forced = over ? asked : (asked ?? wanted);
     if (!over && wanted !== undefined) {

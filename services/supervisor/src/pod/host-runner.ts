@@ -56,7 +56,8 @@ export async function hostRunner(options: PodRunnerOptions): Promise<number> {
   server.open(grant.plan, { scripts: noting(options, use) });
   const why = await untilEnd(options, grant, server, use);
   log.info({ runner: grant.plan.runner_id, why }, 'runner ends');
-  await server.stop(scripts.isSpent() ? 0 : Math.max(0, options.graceMs - 2 * endMs));
+  // The script of a call in hand goes on meanwhile: the shim does not hand SIGTERM on.
+  await server.stop(Math.max(0, options.graceMs - 2 * endMs));
   scripts.release(0);
   await scripts.ended(signal);
   return 0;

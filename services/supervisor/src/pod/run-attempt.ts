@@ -49,6 +49,8 @@ const reportMs = 60_000;
 const progressMs = 3000;
 /** As the scheduler reads them. */
 const maxRecordBytes = 2 ** 20;
+/** Supervisors of one pod that try: what ends one again and again (most of all its memory) would go on for ever. */
+const maxStarts = 3;
 
 /** Exit codes of the main container where they are not the script's. */
 const codes = { refused: 75, lost: 143, broken: 70 } as const;
@@ -83,6 +85,7 @@ async function performGranted(options: PodRunOptions, grant: AttemptGrant): Prom
   const { plan, limits } = grant;
   const { log, clock, scripts } = options;
   const objects = options.openObjects(grant.storage);
+  if (scripts.starts > maxStarts) return conclude(options, objects, grant, exhausted(scripts));
   const service = plan.definition.name;
   const output = await options.openLogs(objects, limits.log_bytes).open({ service, runId: plan.run_id });
   const print = printing(options.print, limits.log_bytes);
@@ -121,6 +124,16 @@ async function performGranted(options: PodRunOptions, grant: AttemptGrant): Prom
     await logged;
     return 1;
   }
+  return conclude(options, objects, grant, outcome, logged);
+}
+
+async function conclude(
+  options: PodRunOptions,
+  objects: Objects,
+  grant: AttemptGrant,
+  outcome: AttemptOutcome,
+  logged?: Promise<unknown>,
+): Promise<number> {
   const [stored] = await Promise.all([storeOutcome(options, objects, grant, outcome), logged]);
   const ended = stored ?? outcome;
   // Why a pod was asked to end is for the cluster to say: the scheduler looks at both.
@@ -138,6 +151,13 @@ function printing(print: PodRunOptions['print'], bytes: number): PodRunOptions['
     await print(piece);
     if (left <= 0) await print(Buffer.from('\n(the rest is in no log of the pod)\n'));
   };
+}
+
+/** Tried again as the service says: on another node, or with less at the same time, it may do better. */
+function exhausted({ starts, isResumed }: PodScripts): AttemptOutcome {
+  const message = `the supervisor beside the script was ended ${starts - 1} times before it was done; most often it needs more memory than it has`;
+  const failure = { code: 'supervisor_lost', message };
+  return { result: 'failed', script_started: isResumed, outputs: [], failure, retryable: true };
 }
 
 /** A pod's memory is small, and what it has to upload is its own. */

@@ -91,6 +91,29 @@ describe.each(shells)('a script of a pod under %s', (...shell) => {
     expect(await pod.ended).toBe(143);
   });
 
+  it('of a patient supervisor goes on when the pod is deleted, until it ends or is told to', async () => {
+    const script = 'echo runs; until [ -e go ]; do sleep 0.02; done; echo ends; exit 4';
+    const done = startPod(shell);
+    const run = await ask(await done.open(1000, true), done.folder, script);
+    await eventually('its first line', () => run.printed() === 'runs\n');
+    execFileSync('pkill', ['-TERM', '-P', String(done.shim.pid)]);
+    await eventually('the word of the shim', () => existsSync(join(done.folder, 'term')));
+    writeFileSync(join(run.work.root, 'go'), '');
+    expect(await run.end).toEqual({ kind: 'exited', exitCode: 4 });
+    expect(run.printed()).toBe('runs\nends\n');
+    expect(await done.ended).toBe(143);
+
+    const stopped = startPod(shell);
+    const stop = new AbortController();
+    const cut = await ask(await stopped.open(1000, true), stopped.folder, script, { signal: stop.signal });
+    await eventually('its first line', () => cut.printed() === 'runs\n');
+    execFileSync('pkill', ['-TERM', '-P', String(stopped.shim.pid)]);
+    await eventually('the word of the shim', () => existsSync(join(stopped.folder, 'term')));
+    stop.abort();
+    expect(await cut.end).toEqual({ kind: 'cancelled' });
+    expect(await stopped.ended).toBe(143);
+  });
+
   it('is followed by another one, and leaves nothing behind', async () => {
     const pod = startPod(shell);
     const scripts = await pod.open();

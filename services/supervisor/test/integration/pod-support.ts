@@ -19,7 +19,7 @@ export interface TestPod {
   /** Resolves with the shim's exit code, or its signal. */
   readonly ended: Promise<number | string>;
   /** A supervisor's side; another one is what a restart gives. */
-  open(graceMs?: number): Promise<PodScripts>;
+  open(graceMs?: number, patient?: boolean): Promise<PodScripts>;
   /** Ends the container, as the kernel may. */
   kill(): void;
 }
@@ -46,8 +46,8 @@ export function startPod(shell: readonly string[], folder = makePodFolder()): Te
     folder,
     shim,
     ended,
-    open: async (graceMs = 1000) => {
-      const scripts = await openPodScripts({ folder, clock: systemClock, graceMs });
+    open: async (graceMs = 1000, patient = false) => {
+      const scripts = await openPodScripts({ folder, clock: systemClock, graceMs, patient });
       onTestFinished(() => scripts.close());
       return scripts;
     },
