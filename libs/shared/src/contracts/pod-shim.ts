@@ -9,6 +9,7 @@
  *   <n>/           made under another name and renamed by the supervisor: script number n is to be started. `env` is read by the shell, `script` is run
  *   <n>/started    written by the shim, after the script's process was made
  *   <n>/exit       `exit <code> end`, written by the shim when the script has ended
+ *   <n>/oom        written before it, where the kernel killed something of the container for want of memory meanwhile
  *   kill           written by the supervisor: the script is to end (SIGTERM)
  *   term           written by the shim: its container got SIGTERM, which it hands on to the script
  *   patient        written by the supervisor of a runner: SIGTERM is not handed on, the call in hand is the supervisor's to end
@@ -57,8 +58,17 @@ _signal() {
 _ended() {
   [ -f "$_f/$_n/exit" ] && read -r _a _c _b <"$_f/$_n/exit" && [ "$_b" = end ]
 }
+_killed() {
+  for _e in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do
+    [ -r "$_e" ] || continue
+    while read -r _y _z; do [ "$_y" != oom_kill ] || _m=$_z; done <"$_e"
+  done
+}
 _start() {
   (
+    _m=
+    _killed
+    _l=$_m
     _p=
     _k=
     trap '_k=1; [ -z "$_p" ] || kill -TERM "$_p" 2>/dev/null' TERM INT
@@ -82,6 +92,8 @@ _start() {
       read -r _w <"$_f/$_n/work"
       chmod -R a+rwX "$_w"
     fi 2>/dev/null
+    _killed
+    [ "$_m" = "$_l" ] || : >"$_f/$_n/oom"
     echo "exit $_c end" >"$_f/$_n/exit"
     echo >&3
   ) 2>/dev/null &

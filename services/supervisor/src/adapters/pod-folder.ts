@@ -26,6 +26,8 @@ export interface PodFolder {
   /** Milliseconds, in the machine's clock, when script `number` was handed over; undefined when it was not. */
   begunAt(number: number): number | undefined;
   isStarted(number: number): boolean;
+  /** Whether the kernel killed something of it for want of memory. */
+  isOutOfMemory(number: number): boolean;
   /** The exit code that the shim wrote, all of it. */
   exitCode(number: number): number | undefined;
   /** Hands a script over: from here on it may run. */
@@ -48,6 +50,7 @@ export function openPodFolder(folder: string): PodFolder {
         /^exit (\d{1,3}) end\n$/.exec(readWord(join(folder, String(number), 'exit')) ?? '') ?? [];
       return code === undefined ? undefined : Number(code);
     },
+    isOutOfMemory: (number) => readWord(join(folder, String(number), 'oom')) !== undefined,
     begin: (number, { path, env, cwd }) => {
       const fresh = join(folder, `.next-${randomUUID()}`);
       mkdirSync(fresh);

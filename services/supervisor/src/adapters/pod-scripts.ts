@@ -216,15 +216,17 @@ async function supervise(state: State, begun: Begun): Promise<ScriptEnd> {
       release(state, 137);
     }
     await output.drain();
-    return forced === undefined ? endOf(state, number) : { kind: forced };
+    return forced === undefined ? endOf(state, number, request) : { kind: forced };
   } finally {
     stopAlarm();
     request.signal.removeEventListener('abort', cancel);
   }
 }
 
-function endOf(state: State, number: number): ScriptEnd {
+function endOf(state: State, number: number, { container }: ScriptRequest): ScriptEnd {
   const exitCode = state.files.exitCode(number);
+  if (exitCode !== undefined && exitCode !== 0 && state.files.isOutOfMemory(number))
+    return { kind: 'out_of_memory', exitCode, limit: container?.memoryText ?? 'its limit' };
   if (exitCode !== undefined) return { kind: 'exited', exitCode };
   state.spent = true;
   if (state.shimGone)
