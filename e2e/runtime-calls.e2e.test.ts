@@ -1,97 +1,11 @@
-import { access, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { createService, tokenOf } from './support/service.ts';
-import { removeFolder, startServer, tempFolder, type Server } from './support/server.ts';
-import { waitFor } from './support/wait.ts';
+import { afterAll, beforeAll } from 'vitest';
+import { describeRuntimeCalls } from './suites/runtime-calls.suite.ts';
+import { standaloneWorld, type World } from './support/world.ts';
 
-// What stop, start and restart do to real warm runners (OSCAR §1.6).
-let data: string;
-let server: Server;
-let token = '';
-const name = 'talks';
-
+let world: World;
 beforeAll(async () => {
-  data = await tempFolder();
-  server = await startServer({ data });
-  const gate = join(data, 'gate');
-  const script = [
-    '#!/bin/sh',
-    'echo "said $(cat "$INPUT_FILE_PATH")"',
-    `if grep -q wait "$INPUT_FILE_PATH"; then : > '${join(data, 'begun')}'; until [ -e '${gate}' ]; do sleep 0.05; done; fi`,
-    '',
-  ].join('\n');
-  await createService(server, name, script, { synchronous: { min_scale: 0, max_scale: 1 } });
-  token = await tokenOf(server, name);
+  world = await standaloneWorld();
 });
-afterAll(async () => {
-  await server.stop();
-  await removeFolder(data);
-});
+afterAll(() => world.close());
 
-const call = async (body: string) =>
-  server.request(`/run/${name}`, { method: 'POST', body, headers: { authorization: `Bearer ${token}` } });
-const change = async (action: string) =>
-  (await server.request(`/system/services/${name}/${action}`, { method: 'POST' })).json();
-
-interface Deployment {
-  readonly state: string;
-  readonly active_instances: number;
-  readonly resource_kind: string;
-}
-const deployment = async () =>
-  (await (await server.request(`/system/services/${name}/deployment`)).json()) as Deployment;
-const until = async (what: string, wanted: (state: Deployment) => boolean) =>
-  waitFor(what, async () => {
-    const now = await deployment();
-    return wanted(now) ? now : undefined;
-  });
-
-test('a warm runner is an instance, and what it prints is in the logs', async () => {
-  const answer = await call('hello');
-  expect([answer.status, await answer.text()]).toEqual([200, expect.stringContaining('said hello')]);
-  const state = await until('the runner to be told of', (now) => now.active_instances === 1);
-  expect(state).toMatchObject({ state: 'ready', resource_kind: 'knative_service' });
-  const logs = await waitFor('the line in the logs', async () => {
-    const read = await server.request(`/system/services/${name}/deployment/logs?timestamps=true&tailLines=5`);
-    const body = (await read.json()) as { entries: { timestamp: string; message: string }[] };
-    return body.entries.length > 0 ? body : undefined;
-  });
-  expect(logs).toMatchObject({ service_name: name, available: true });
-  expect(logs.entries.map(({ message }) => message).join('\n')).toContain('said hello');
-  expect(logs.entries[0]?.timestamp).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
-});
-
-test('a stop ends waiting calls and the runner; the call in hand ends as it would', async () => {
-  // Not 'wait', which is base64.
-  const active = call('wait!');
-  await waitFor('the call to be in hand', () =>
-    access(join(data, 'begun')).then(
-      () => true,
-      () => undefined,
-    ),
-  );
-  const waiting = [call('two'), call('three')];
-  expect(await change('stop')).toMatchObject({ state: 'stopped' });
-  for (const answer of await Promise.all(waiting)) {
-    expect(answer.status).toBe(503);
-    expect(await answer.text()).toContain(`POST /system/services/${name}/start`);
-  }
-  await writeFile(join(data, 'gate'), '');
-  const ended = await active;
-  expect([ended.status, await ended.text()]).toEqual([200, expect.stringContaining('said wait!')]);
-  await until('the runner to be gone', (now) => now.active_instances === 0);
-  expect((await call('late')).status).toBe(503);
-});
-
-test('a start takes calls again, a restart replaces the runner under them', async () => {
-  await change('start');
-  expect((await call('again')).status).toBe(200);
-  await until('a runner', (now) => now.active_instances === 1);
-  await change('restart');
-  const answer = await call('after the restart');
-  expect([answer.status, await answer.text()]).toEqual([
-    200,
-    expect.stringContaining('said after the restart'),
-  ]);
-});
+describeRuntimeCalls(() => world);

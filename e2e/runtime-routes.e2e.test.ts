@@ -1,12 +1,14 @@
 import { cpus, hostname, totalmem } from 'node:os';
-import { access, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createService, runsOf, tokenOf } from './support/service.ts';
+import { describeRuntimeRoutes } from './suites/runtime-routes.suite.ts';
+import { createService, tokenOf } from './support/service.ts';
 import { removeFolder, startServer, tempFolder, type Server } from './support/server.ts';
 import { waitFor } from './support/wait.ts';
+import { standaloneWorld, type World } from './support/world.ts';
 
-// The routes about a service's runtime and about the installation, on the real server (OSCAR §1.6 to §1.11).
+// The machine as a cluster of one node (OSCAR §1.9); what goes for both forms is in the suite.
 let data: string;
 let server: Server;
 
@@ -19,7 +21,6 @@ afterAll(async () => {
   await removeFolder(data);
 });
 
-const post = async (path: string) => server.request(path, { method: 'POST' });
 const json = async (path: string): Promise<unknown> => (await server.request(path)).json();
 
 interface Status {
@@ -74,47 +75,12 @@ describe('/system/status', () => {
   });
 });
 
-describe('a stopped service', () => {
-  test('still runs files, and stays stopped over a restart of the server', async () => {
-    await createService(server, 'stopped', '#!/bin/sh\ncp "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR"\n');
-    expect(await (await post('/system/services/stopped/stop')).json()).toMatchObject({ state: 'stopped' });
-    await server.stop();
-    server = await startServer({ data });
-    expect(await json('/system/services/stopped/deployment')).toMatchObject({ state: 'stopped' });
-    expect(await json('/system/services/stopped?include=deployment')).toMatchObject({
-      deployment: { state: 'stopped' },
-    });
-    const put = await server.request('/system/buckets/stopped/objects/in/a.txt', {
-      method: 'PUT',
-      body: 'a',
-    });
-    expect(put.status).toBe(201);
-    await waitFor('the file to be run', async () => {
-      const [run] = await runsOf(server, 'stopped');
-      return run?.state === 'succeeded' ? run : undefined;
-    });
-    await access(join(data, 'buckets/stopped/out/a.txt'));
-    expect((await post('/system/services/stopped/start')).status).toBe(200);
-    expect(await json('/system/services/stopped/deployment')).not.toMatchObject({ state: 'stopped' });
+describe('over restarts', () => {
+  let world: World;
+  beforeAll(async () => {
+    world = await standaloneWorld();
   });
-});
+  afterAll(() => world.close());
 
-describe('the list of allowed images', () => {
-  const set = async (list: readonly string[]) =>
-    server.request('/system/config', {
-      method: 'PUT',
-      body: JSON.stringify({ allowed_image_repositories: list }),
-    });
-
-  test('outlives the server, killed or not', async () => {
-    expect((await set(['ghcr.io/example'])).status).toBe(200);
-    await server.stop('SIGKILL');
-    server = await startServer({ data });
-    expect(await json('/system/config')).toMatchObject({ allowed_image_repositories: ['ghcr.io/example'] });
-    await expect(
-      createService(server, 'refused', 'true', { image: 'ghcr.io/example-evil/x' }),
-    ).rejects.toThrow('image: image ghcr.io/example-evil/x is not allowed for pull on the cluster.');
-    await createService(server, 'allowed', 'true', { image: 'ghcr.io/example/x:1' });
-    expect((await set([])).status).toBe(200);
-  });
+  describeRuntimeRoutes(() => world);
 });

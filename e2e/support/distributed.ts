@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { openBalancer, type Balancer } from './balancer.ts';
 import { supervisorImage } from './images.ts';
 import { freePort } from './minio.ts';
-import { cleanEnv, cliBin, collect, root, run, type Finished } from './server.ts';
+import { cleanEnv, cliBin, collect, root, run, type Installation } from './server.ts';
 import { waitFor } from './wait.ts';
 
 const componentBin = join(root, 'apps/distributed/bin/sluice-component.mjs');
@@ -30,28 +30,24 @@ export interface ComponentProcess {
 }
 
 /** The distributed form on the servers of the environment: every component as processes of their own, Jobs on the cluster. */
-export interface Distributed {
+export interface Distributed extends Installation {
   readonly namespace: string;
   /** Namespace of Jobs and runners. */
   readonly jobs: string;
-  readonly url: string;
   /** Addresses of the api's processes, past the balancer. */
   readonly apis: readonly string[];
-  readonly username: string;
-  readonly password: string;
   readonly components: readonly ComponentProcess[];
   /** Where pods report to, as this machine reaches it. */
   readonly desk: string;
   /** What the installation is given in secret, by its variables. */
   readonly secrets: Readonly<Record<string, string>>;
-  request(path: string, init?: RequestInit): Promise<Response>;
-  /** Runs the client against it. */
-  sluice(...args: readonly string[]): Promise<Finished>;
   /** Stops the processes and removes what they left on the servers. */
   close(): Promise<void>;
 }
 
 export interface DistributedOptions {
+  /** @default a random one */
+  readonly namespace?: string;
   /** Processes of each component. @default 2 */
   readonly replicas?: number;
   /** For all components. */
@@ -72,9 +68,11 @@ function serversOfEnvironment(): Readonly<Record<string, string>> {
   return Object.fromEntries(names.map((name) => [name, needed(name)]));
 }
 
+export const randomNamespace = (): string => `t${randomBytes(5).toString('hex')}`;
+
 export async function startDistributed(options: DistributedOptions = {}): Promise<Distributed> {
   const replicas = options.replicas ?? 2;
-  const namespace = `t${randomBytes(5).toString('hex')}`;
+  const namespace = options.namespace ?? randomNamespace();
   const jobs = `${namespace}-runs`;
   await kubectl('create', 'namespace', jobs);
   const password = randomBytes(12).toString('hex');

@@ -24,3 +24,20 @@ async function build(name: string): Promise<string> {
   if (done.code !== 0) throw new Error(`the image ${name} cannot be built: ${done.stderr}`);
   return done.stdout.trim();
 }
+
+/**
+ * Builds the images of the examples under the names that their definitions have. A name without a host is looked up in this registry: the cluster takes
+ * it for a mirror.
+ */
+export async function pushExampleImages(): Promise<void> {
+  const registry = process.env['REGISTRY_HOST'] ?? '';
+  const env = { BUILDKIT_HOST: process.env['BUILDKIT_HOST'] ?? '' };
+  for (const example of ['word-count', 'pipeline', 'thumbnail']) {
+    const context = join(root, 'examples', example);
+    const image = `${registry}/sluice/example-${example}:0.1.0`;
+    const output = `--output=type=image,name=${image},push=true`;
+    const folders = [`--local=context=${context}`, `--local=dockerfile=${context}`];
+    const done = await run('buildctl', ['build', '--frontend=dockerfile.v0', ...folders, output], { env });
+    if (done.code !== 0) throw new Error(`the image ${image} cannot be built: ${done.stderr}`);
+  }
+}

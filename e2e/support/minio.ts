@@ -29,6 +29,8 @@ export interface Minio {
 export interface MinioOptions {
   /** Folder with `public.crt` and `private.key`: it then serves HTTPS only. */
   readonly certs?: string;
+  /** `0.0.0.0` where pods must reach it. @default 127.0.0.1 */
+  readonly host?: string;
   readonly env?: Readonly<Record<string, string>>;
   /** `0.0.0.0` where pods must reach it. @default 127.0.0.1 */
   readonly host?: string;

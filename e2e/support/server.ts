@@ -32,20 +32,25 @@ export interface Finished {
   readonly stderr: string;
 }
 
-export interface Server {
-  readonly data: string;
+/** What is running, in either form, seen from outside. */
+export interface Installation {
   readonly url: string;
   readonly username: string;
   readonly password: string;
+  /** One request as the administrator. */
+  request(path: string, init?: RequestInit): Promise<Response>;
+  /** Runs the client against it. */
+  sluice(...args: readonly string[]): Promise<Finished>;
+}
+
+/** The standalone form. */
+export interface Server extends Installation {
+  readonly data: string;
   readonly process: ChildProcess;
   stdout(): string;
   stderr(): string;
   /** Sends a signal and waits for the end. */
   stop(signal?: NodeJS.Signals): Promise<Finished>;
-  /** One request as the administrator. */
-  request(path: string, init?: RequestInit): Promise<Response>;
-  /** Runs the client against this server. */
-  sluice(...args: readonly string[]): Promise<Finished>;
 }
 
 export async function tempFolder(): Promise<string> {

@@ -1,7 +1,7 @@
-import type { Server } from './server.ts';
+import type { Installation } from './server.ts';
 
 /** Whatever takes requests as the administrator. */
-type Api = Pick<Server, 'request'>;
+type Api = Pick<Installation, 'request'>;
 
 export interface RunView {
   readonly id: string;
@@ -14,6 +14,9 @@ export interface RunView {
   readonly outputs?: readonly { bucket: string; key: string; size: number }[];
   readonly timeline: readonly { at: string; state: string; attempt: number; message?: string }[];
 }
+
+/** An image that the cluster has, and so little room that many fit beside each other on one node; a server that runs processes cares for neither. */
+export const small = { image: 'busybox', cpu: '0.05', memory: '64Mi' } as const;
 
 /** A service whose input and output lie in a bucket of its name. */
 export function definitionOf(name: string, script: string, more: Readonly<Record<string, unknown>>): object {

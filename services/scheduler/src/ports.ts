@@ -99,8 +99,11 @@ export interface RunnerHost {
   adopt(runnerId: string, reservation: Reservation): Promise<{ readonly url: string }>;
   /** Whether a call is in hand, as far as the host knows. */
   isBusy(runnerId: string): boolean;
-  /** Exactly one listener: a runner that ended without being stopped (its container died, a call had to be killed with it). */
-  onExit(listener: (runnerId: string, reason: string) => void): void;
+  /**
+   * Exactly one listener: a runner that ended without being stopped (its container died). `inOrder` where nothing is wrong with it and another one will do as well:
+   * a call had to be killed with it.
+   */
+  onExit(listener: (runnerId: string, reason: string, inOrder?: boolean) => void): void;
   /**
    * Does nothing more for the runners there are: another process acts from now on. Shared ones are left as they are, others end within the time. Reservations
    * are given back, what is under way rejects, and all may be begun anew by `runners`, `start` or `adopt`.

@@ -46,7 +46,7 @@ export interface KubeRunnersState {
   /** While this process looks after runners. */
   watching: { readonly pods: KubeInformer<RunnerPod>; stop(): Promise<void> } | undefined;
   closed: boolean;
-  exit: (runnerId: string, reason: string) => void;
+  exit: (runnerId: string, reason: string, inOrder?: boolean) => void;
 }
 
 const port = 8081;
@@ -154,7 +154,7 @@ function podChanged(state: KubeRunnersState, name: string, pod: RunnerPod | unde
   state.runners.delete(name);
   runner.reservation.release();
   if (pod?.ended !== undefined) removeLater(state, name);
-  state.exit(runner.id, pod?.ended ?? 'Its pod was deleted.');
+  state.exit(runner.id, pod?.ended ?? 'Its pod was deleted.', pod?.endedInOrder ?? false);
 }
 
 function removeLater({ deps }: KubeRunnersState, name: string): void {

@@ -28,7 +28,7 @@ export interface LocalRunnersDeps<Scripts> {
    */
   readonly scriptsFor: (
     plan: RunnerPlan,
-    control: { readonly signal: AbortSignal; readonly onExit: (reason: string) => void },
+    control: { readonly signal: AbortSignal; readonly onExit: (reason: string, inOrder?: boolean) => void },
   ) => Promise<RunnerScripts<Scripts>>;
   readonly log: Logger;
 }
@@ -93,7 +93,7 @@ interface State<Scripts> {
   readonly deps: LocalRunnersDeps<Scripts>;
   readonly runners: Map<string, Hosted<Scripts>>;
   closed: boolean;
-  exit: (runnerId: string, reason: string) => void;
+  exit: (runnerId: string, reason: string, inOrder: boolean) => void;
 }
 
 function start<Scripts>(
@@ -109,8 +109,8 @@ function start<Scripts>(
   const { promise, resolve, reject } = Promise.withResolvers<{ readonly url: string }>();
   const runner = createHosted<Scripts>(plan, reservation, promise);
   runners.set(runner.id, runner);
-  const onExit = (reason: string): void => {
-    exited(state, runner, reason);
+  const onExit = (reason: string, inOrder = false): void => {
+    exited(state, runner, reason, inOrder);
   };
   startRunner(deps, runner, plan, onExit).then(resolve, reject);
   promise.catch(() => end(state, runner, 0)).catch(() => undefined);
@@ -138,14 +138,19 @@ async function endAll<Scripts>(state: State<Scripts>, drainMs: number): Promise<
   await Promise.allSettled([...state.runners.values()].map((runner) => end(state, runner, drainMs)));
 }
 
-function exited<Scripts>(state: State<Scripts>, runner: Hosted<Scripts>, reason: string): void {
+function exited<Scripts>(
+  state: State<Scripts>,
+  runner: Hosted<Scripts>,
+  reason: string,
+  inOrder: boolean,
+): void {
   if (runner.ended !== undefined || runner.url === undefined) return;
   end(state, runner, lastAnswerMs)
     .catch((error: unknown) => {
       state.deps.log.warn({ err: error, runner: runner.id }, 'what is left of a runner cannot be removed');
     })
     .finally(() => {
-      state.exit(runner.id, reason);
+      state.exit(runner.id, reason, inOrder);
     });
 }
 
@@ -170,7 +175,7 @@ async function startRunner<Scripts>(
   deps: LocalRunnersDeps<Scripts>,
   runner: Hosted<Scripts>,
   plan: RunnerPlan,
-  onExit: (reason: string) => void,
+  onExit: (reason: string, inOrder?: boolean) => void,
 ): Promise<{ readonly url: string }> {
   runner.scripts = await deps.scriptsFor(plan, {
     signal: runner.starting.signal,

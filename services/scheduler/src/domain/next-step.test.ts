@@ -2,7 +2,7 @@ import type { AttemptOutcome } from '@sluice/shared/contracts';
 import { describe, expect, test } from 'vitest';
 import { defaultInfraRetries, maxAttempts, nextStep, plannedStop, retryDelayMs } from './next-step.ts';
 
-const run = { attempt: 1, infra_failures: 0, script_failures: 0 };
+const run = { attempt: 1, infra_failures: 0, script_failures: 0, timeline: [] };
 const ended = (result: AttemptOutcome['result'], more: Partial<AttemptOutcome> = {}): AttemptOutcome => ({
   result,
   script_started: true,
@@ -62,6 +62,15 @@ describe('a run after its attempt', () => {
     expect(nextStep({ ...run, cancel_requested_at: 1 }, ended('lost'), {})).toMatchObject({
       kind: 'finish',
       to: 'cancelled',
+    });
+    const noted = { at: 1, attempt: 1, state: 'running', message: 'asked to' } as const;
+    const failure = { code: plannedStop, message: 'the pod was asked to end' };
+    expect(
+      nextStep({ ...run, cancel_requested_at: 1, timeline: [noted] }, ended('lost', { failure }), {}),
+    ).toMatchObject({
+      to: 'cancelled',
+      message: 'asked to',
+      outcome: { failure: { code: 'cancelled', message: 'asked to' } },
     });
     expect(nextStep({ ...run, cancel_requested_at: 1 }, ended('succeeded'), {})).toMatchObject({
       to: 'succeeded',

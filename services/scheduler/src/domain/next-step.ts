@@ -24,7 +24,7 @@ export const plannedStop = 'planned_stop';
 
 /** Decides between an end and another attempt (attempts: losing the machine before the script retries freely, after it within `infra_retries`). */
 export function nextStep(
-  run: Pick<Run, 'attempt' | 'infra_failures' | 'script_failures' | 'cancel_requested_at'>,
+  run: Pick<Run, 'attempt' | 'infra_failures' | 'script_failures' | 'cancel_requested_at' | 'timeline'>,
   outcome: AttemptOutcome,
   options: SluiceOptions,
 ): NextStep {
@@ -33,12 +33,29 @@ export function nextStep(
   if (outcome.result === 'superseded') {
     return finish('superseded', outcome.failure?.message ?? 'the input was replaced by a newer one', outcome);
   }
+  if (outcome.result === 'lost' && run.cancel_requested_at !== undefined) {
+    // Its pod was told to end, and does not know why.
+    const message = wishToCancel(run);
+    return finish('cancelled', message, {
+      ...outcome,
+      result: 'cancelled',
+      failure: { code: 'cancelled', message },
+    });
+  }
   if (outcome.result === 'cancelled' || run.cancel_requested_at !== undefined) {
     return finish('cancelled', outcome.failure?.message ?? 'cancelled', outcome);
   }
   if (run.attempt >= maxAttempts) return giveUp(outcome, `gave up after ${run.attempt} attempts`);
   if (outcome.result === 'lost') return afterLoss(run, outcome, options.infra_retries ?? defaultInfraRetries);
   return afterFailure(run, outcome, options.script_retries ?? 0);
+}
+
+/** In the words of whoever asked for it: the ledger notes them with the time. */
+function wishToCancel({
+  timeline,
+  cancel_requested_at: at,
+}: Pick<Run, 'timeline' | 'cancel_requested_at'>): string {
+  return timeline.find((entry) => entry.at === at)?.message ?? 'cancelled';
 }
 
 /** A server that is killed five times in a row must not fail the files it was working on. */

@@ -62,6 +62,7 @@ test('a pod has an address when both of its containers run', () => {
     serviceVersion: 3,
     leaving: false,
     ended: undefined,
+    endedInOrder: false,
   };
   expect(runnerPodView(withStatus({ podIP: '10.0.0.1', initContainerStatuses: [sidecar] }))).toMatchObject({
     ...known,
@@ -75,6 +76,15 @@ test('a pod has an address when both of its containers run', () => {
 test('what is no runner is passed over', () => {
   expect(runnerPodView({ metadata: { name: 'x' } })).toBeUndefined();
   expect(runnerPodView({})).toBeUndefined();
+});
+
+test.each<[V1PodStatus, boolean]>([
+  [{ containerStatuses: stateOf({ terminated: { exitCode: 0, reason: 'Completed' } }) }, true],
+  [{ containerStatuses: stateOf({ terminated: { exitCode: 1, reason: 'Error' } }) }, false],
+  [{ reason: 'Evicted', containerStatuses: stateOf({ terminated: { exitCode: 0 } }) }, false],
+  [{ phase: 'Failed' }, false],
+])('an end in order is one with 0: %j', (status, expected) => {
+  expect(runnerPodView(withStatus(status))?.endedInOrder).toBe(expected);
 });
 
 test.each<[V1PodStatus, RegExp]>([

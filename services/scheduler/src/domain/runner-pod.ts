@@ -16,6 +16,8 @@ export interface RunnerPod {
   readonly leaving: boolean;
   /** Why it is no runner any more, in a sentence. */
   readonly ended: string | undefined;
+  /** Its supervisor let it end: a call had to be killed with it. */
+  readonly endedInOrder: boolean;
   /** What it waits for, in a sentence. */
   readonly waiting: PodWait | undefined;
 }
@@ -85,6 +87,7 @@ export function runnerPodView(object: unknown): RunnerPod | undefined {
     ip: isRunning ? status.podIP : undefined,
     leaving: metadata.deletionTimestamp !== undefined,
     ended: endOf(status),
+    endedInOrder: endedInOrder(status),
     waiting: waitOf(status, image),
   };
 }
@@ -96,6 +99,12 @@ function statusOf(
   name: string,
 ): V1ContainerStatus | undefined {
   return list?.find((one) => one.name === name);
+}
+
+/** What waits in the container ends with 0 when its supervisor lets it. */
+function endedInOrder(status: Status): boolean {
+  const { terminated } = statusOf(status.containerStatuses, scriptContainer)?.state ?? {};
+  return status.reason === undefined && terminated?.exitCode === 0;
 }
 
 function endOf(status: Status): string | undefined {

@@ -54,6 +54,26 @@ test('what a caller asked for counts only for some seconds', async () => {
   await eventually('the runners to go', () => world.ready(service).length === 0, 15_000);
 });
 
+test('a runner that had to end with a call is replaced, and nothing is said to be wrong', async () => {
+  let exit: Parameters<RunnerHost['onExit']>[0] = () => undefined;
+  const host: RunnerHost = {
+    ...runners.host,
+    onExit: (listener) => {
+      exit = listener;
+    },
+  };
+  const world = await open({ idleMs: 0 }, host);
+  const service = await world.define({ script: 'echo hello\n', ...scale(1) });
+  const [first] = await world.settled(service, 1);
+  await runners.host.stop(first?.id ?? '', 0);
+  exit(first?.id ?? '', 'a call ran too long', true);
+  expect(world.state(service)).not.toMatchObject({ state: 'failed' });
+  await eventually('another one', () => {
+    const [now] = world.ready(service);
+    return now !== undefined && now.id !== first?.id;
+  });
+});
+
 test('min_scale needs no demand; a runner is there again after its end', async () => {
   let exit: (id: string, reason: string) => void = () => undefined;
   const host: RunnerHost = {

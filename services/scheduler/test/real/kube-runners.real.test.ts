@@ -11,7 +11,7 @@ const hosts: RunnerHost[] = [];
 
 beforeAll(async () => {
   world = await kubeRunnerWorld();
-});
+}, 600_000);
 afterEach(async () => {
   for (const host of hosts.splice(0)) await host.close(0);
   await world.clear();
@@ -92,7 +92,7 @@ test('a container that dies is told, with its status, and its pod is removed', a
   host.onExit((id, reason) => void exits.push([id, reason]));
   const plan = runnerPlanOf('echo >/sluice/release 7; echo >/sluice/pipes/wake\n');
   const { url } = await host.start(plan, room());
-  // Its stand-in runs scripts beside the shim's folder: what a supervisor writes there ends the main container.
+  // What its supervisor would write to let the container end, written by a script.
   await invokeRunner(reachable(world.key, plan.runner_id, url)).catch(() => undefined);
   await eventually('word of it', () => exits.length === 1, 30_000);
   expect(exits[0]?.[1]).toMatch(/^The container ended with status 7/);

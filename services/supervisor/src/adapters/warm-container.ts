@@ -20,8 +20,8 @@ export interface WarmOptions {
   readonly workDir: string;
   /** Aborted: the runner is not wanted any more. */
   readonly signal: AbortSignal;
-  /** Called once when the container takes no more scripts, unless it was closed. The script in hand still ends as it may. */
-  readonly onExit: (reason: string) => void;
+  /** Called once when the container takes no more scripts, unless it was closed; `inOrder` where a call had to be ended with it and nothing else is wrong. The script in hand still ends as it may. */
+  readonly onExit: (reason: string, inOrder: boolean) => void;
 }
 
 /** A container that is kept for one script after the other. */
@@ -46,7 +46,8 @@ interface Warm {
   readonly workDir: string;
   /** Resolves with the reason when it takes no more. */
   readonly gone: Promise<string>;
-  lose(reason: string): void;
+  /** @param inOrder a call had to be ended with it, nothing else is wrong */
+  lose(reason: string, inOrder?: boolean): void;
   lost: string | undefined;
 }
 
@@ -104,18 +105,18 @@ function unwanted(): AppError {
 
 function createWarm(
   parts: Pick<Warm, 'host' | 'id' | 'image' | 'needs' | 'workDir'>,
-  onExit: (reason: string) => void,
+  onExit: WarmOptions['onExit'],
 ): Warm {
   const { promise: gone, resolve } = Promise.withResolvers<string>();
   const warm: Warm = {
     ...parts,
     gone,
     lost: undefined,
-    lose: (reason) => {
+    lose: (reason, inOrder = false) => {
       resolve(reason);
       if (warm.lost !== undefined) return;
       warm.lost = reason;
-      onExit(reason);
+      onExit(reason, inOrder);
     },
   };
   parts.host.engine.wait(parts.id).then(
@@ -147,7 +148,7 @@ async function runScript(warm: Warm, request: ScriptRequest, script: string): Pr
     const end = await supervise(warm, request, execId, output);
     if (end.kind === 'gone') return await afterLoss(warm, end.reason);
     if (end.kind === 'exited') return await afterExit(warm, end);
-    await endContainer(warm, end.kind === 'timed_out' ? 'a call ran too long' : 'a call was cancelled');
+    await endContainer(warm, end.kind === 'timed_out' ? 'a call ran too long' : 'a call was cancelled', true);
     await drained(host.clock, output);
     return end;
   } finally {
@@ -242,7 +243,7 @@ async function afterExit(warm: Warm, end: Extract<ScriptEnd, { kind: 'exited' }>
   if (end.exitCode !== 0 && rest !== 'dead' && (await countOomKills(warm)) > 0) {
     return outOfMemory(warm, end.exitCode);
   }
-  if (rest === 'processes') await endContainer(warm, 'a call left processes behind');
+  if (rest === 'processes') await endContainer(warm, 'a call left processes behind', true);
   if (rest === 'dead') await endContainer(warm, 'its container ended');
   return end;
 }
@@ -289,7 +290,7 @@ async function afterLoss(warm: Warm, reason: string): Promise<ScriptEnd> {
 }
 
 async function outOfMemory(warm: Warm, exitCode: number): Promise<ScriptEnd> {
-  await endContainer(warm, 'a call ran out of memory');
+  await endContainer(warm, 'a call ran out of memory', true);
   return { kind: 'out_of_memory', exitCode, limit: warm.needs.memoryText };
 }
 
@@ -303,7 +304,7 @@ async function stateOf({ host, id }: Warm): ReturnType<ContainerEngine['inspect'
   return undefined;
 }
 
-async function endContainer(warm: Warm, reason: string): Promise<void> {
-  warm.lose(reason);
+async function endContainer(warm: Warm, reason: string, inOrder = false): Promise<void> {
+  warm.lose(reason, inOrder);
   await warm.host.discard(warm.id);
 }

@@ -81,8 +81,8 @@ export function createRunnerPool(deps: PoolDeps): RunnerPool {
 
 async function start(pool: PoolState, lead: Lead): Promise<(() => Promise<void>)[]> {
   const { bus, host, executor, clock, log } = pool;
-  host.onExit((runnerId, reason) => {
-    exited(pool, runnerId, reason);
+  host.onExit((runnerId, reason, inOrder = false) => {
+    exited(pool, runnerId, inOrder ? undefined : reason);
   });
   executor.onRoom(() => {
     reconcileWaiting(pool);
@@ -159,10 +159,11 @@ function heard(pool: PoolState, message: LiveMessage): void {
   reconcile(pool, service);
 }
 
-function exited(pool: PoolState, runnerId: string, reason: string): void {
+/** @param fault undefined where it ended as it should */
+function exited(pool: PoolState, runnerId: string, fault: string | undefined): void {
   for (const service of pool.services.values()) {
     const runner = service.runners.get(runnerId);
-    if (runner !== undefined) runnerExited(pool, service, runner, reason);
+    if (runner !== undefined) runnerExited(pool, service, runner, fault);
   }
 }
 

@@ -64,11 +64,17 @@ function noteFailure(pool: PoolState, service: ServiceRunners, reason: string): 
   service.failure = { count, until: pool.clock.monotonic() + startPause(count), reason };
 }
 
-export function runnerExited(pool: PoolState, service: ServiceRunners, runner: Runner, reason: string): void {
+/** @param fault undefined where it ended as it should */
+export function runnerExited(
+  pool: PoolState,
+  service: ServiceRunners,
+  runner: Runner,
+  fault: string | undefined,
+): void {
   if (runner.state === 'ended') return;
   const early = runner.state === 'ready' && pool.clock.monotonic() - runner.since < provenMs;
   setRunnerState(pool, runner, 'ended');
-  if (early) noteFailure(pool, service, reason);
+  if (early && fault !== undefined) noteFailure(pool, service, fault);
   reconcileWaiting(pool);
   reconcile(pool, service);
 }
