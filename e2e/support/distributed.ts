@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { openBalancer, type Balancer } from './balancer.ts';
 import { supervisorImage } from './images.ts';
 import { freePort } from './minio.ts';
-import { cleanEnv, cliBin, collect, root, run, type Installation } from './server.ts';
+import { cleanEnv, cliBin, collect, root, run, type Finished, type Installation } from './server.ts';
 import { waitFor } from './wait.ts';
 
 const componentBin = join(root, 'apps/distributed/bin/sluice-component.mjs');
@@ -54,6 +54,8 @@ export interface DistributedOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** In place of the environment's servers: servers of the test's own, on which nothing is tidied up. */
   readonly servers?: Readonly<Record<string, string>>;
+  /** In place of the environment's S3 server alone. */
+  readonly objects?: Readonly<Record<string, string>>;
 }
 
 /** The variable, or a failure that says how to get it: a test that cannot run is no test that passed. */
@@ -82,6 +84,7 @@ export async function startDistributed(options: DistributedOptions = {}): Promis
   const gateway = needed('TESTBED_GATEWAY');
   const common: Readonly<Record<string, string>> = {
     ...(options.servers ?? serversOfEnvironment()),
+    ...options.objects,
     SLUICE_NAMESPACE: namespace,
     // Reserved on the server, which other tests use as well.
     NATS_STREAM_BYTES: '16777216',

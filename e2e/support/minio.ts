@@ -32,8 +32,6 @@ export interface MinioOptions {
   /** `0.0.0.0` where pods must reach it. @default 127.0.0.1 */
   readonly host?: string;
   readonly env?: Readonly<Record<string, string>>;
-  /** `0.0.0.0` where pods must reach it. @default 127.0.0.1 */
-  readonly host?: string;
 }
 
 export async function openMinio(options: MinioOptions = {}): Promise<Minio> {

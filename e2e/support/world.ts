@@ -83,7 +83,7 @@ export async function distributedWorld(
     SLUICE_NOTIFY_SUBJECT: subject,
     ...options.env,
   };
-  const form = await startDistributed({ namespace, servers: minio.env, env: all }).catch(
+  const form = await startDistributed({ namespace, objects: minio.env, env: all }).catch(
     async (error: unknown) => {
       await Promise.all([minio.close(), gate.close()]);
       throw error;
