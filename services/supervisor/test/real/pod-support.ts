@@ -119,6 +119,8 @@ export interface PodParts {
   /** Users of the two containers; absent: the images' own. */
   readonly users?: { readonly supervisor: number; readonly script: number };
   readonly memory?: string;
+  /** @default 64Mi */
+  readonly supervisorMemory?: string;
   /** Lets the containers see each other's processes, as no pod of ours does. */
   readonly sharedProcesses?: boolean;
 }
@@ -148,7 +150,7 @@ export function podManifest(parts: PodParts): Readonly<Record<string, unknown>> 
           restartPolicy: 'Always',
           env,
           volumeMounts,
-          resources: { limits: { memory: '64Mi' } },
+          resources: { limits: { memory: parts.supervisorMemory ?? '64Mi' } },
           securityContext: {
             readOnlyRootFilesystem: true,
             allowPrivilegeEscalation: false,
