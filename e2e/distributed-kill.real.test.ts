@@ -9,7 +9,7 @@ import { waitFor } from './support/wait.ts';
 
 /* Nothing is lost and nothing doubled, whatever dies. */
 
-const uploads = Number(process.env['SLUICE_TEST_UPLOADS'] ?? '300');
+const uploads = Number(process.env['SLUICE_TEST_UPLOADS'] ?? '60');
 /** More where there are many: uploads of one service wait for their turn behind each other. */
 const services = Array.from({ length: 5 }, (_, at) => `kill-${at}`);
 /** Longest without the end of any run: several processes may be killed one after the other before they get to work. */

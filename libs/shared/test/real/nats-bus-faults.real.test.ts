@@ -46,7 +46,7 @@ async function startReader(namespace: string, mode: 'handle' | 'hold', maxAttemp
     if (line === 'ready') ready = true;
     else ids.push(line);
   });
-  await eventually('the reader is ready', () => ready, 15_000);
+  await eventually('the reader is ready', () => ready, 60_000);
   return { process: child, ids };
 }
 
@@ -90,7 +90,7 @@ describe('the bus on JetStream', () => {
               return false;
             }
           },
-          20_000,
+          60_000,
         );
       }
     };
@@ -101,7 +101,7 @@ describe('the bus on JetStream', () => {
     await expect(bus.check()).rejects.toMatchObject({ code: 'unavailable' });
     await server.start();
     await publishing;
-    await eventually('all are handled', () => seen.size === 2000, 20_000);
+    await eventually('all are handled', () => seen.size === 2000, 60_000);
     expect(slowest).toBeLessThan(1000);
     await bus.check();
   }, 60_000);
@@ -135,7 +135,7 @@ describe('the bus on JetStream', () => {
           return false;
         }
       },
-      20_000,
+      60_000,
     );
   }, 60_000);
 
@@ -147,7 +147,7 @@ describe('the bus on JetStream', () => {
     await eventually('both work', () => readers.every(({ ids }) => ids.length > 20));
     await kill(first.process);
     const all = (): Set<string> => new Set([...first.ids, ...second.ids]);
-    await eventually('all are handled', () => all().size === 600, 20_000);
+    await eventually('all are handled', () => all().size === 600, 60_000);
     // What the dead one had in hand came again, to the other.
     const held = (): number => first.ids.length + second.ids.length - 600;
     expect(held()).toBeLessThanOrEqual(16);
@@ -172,7 +172,7 @@ describe('the bus on JetStream', () => {
     await bus.subscribe(spec, async ({ message }) => {
       again.push(message.id);
     });
-    await eventually('it is dead', async () => (await bus.deadLetters.count()) === 1, 10_000);
+    await eventually('it is dead', async () => (await bus.deadLetters.count()) === 1, 60_000);
     expect(again).toEqual([]);
     expect((await bus.deadLetters.list({ limit: 1 })).items[0]).toMatchObject({
       message_id: 'last',

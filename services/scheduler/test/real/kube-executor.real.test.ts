@@ -90,7 +90,10 @@ describe.each(['baseline', 'restricted'] as const)('Jobs in a namespace that enf
     await second.executor.cancel(ref, 'asked to');
     expect(await second.outcomeOf(started)).toMatchObject(cancelled('asked to'));
     const left = (await world.pods()).filter(
-      ({ metadata }) => metadata?.labels?.['sluice.internal/run'] === started.run_id,
+      ({ metadata, status }) =>
+        metadata?.labels?.['sluice.internal/run'] === started.run_id &&
+        // One that has ended may still be shown for a moment.
+        !['Failed', 'Succeeded'].includes(status?.phase ?? ''),
     );
     expect(left).toEqual([]);
     expect(first.reports).toEqual([]);
