@@ -10,7 +10,7 @@ import { blocksOf } from './support/doc-blocks.ts';
 import { sluiceImage, supervisorImage } from './support/images.ts';
 import { freePort } from './support/minio.ts';
 import { cleanEnv, cliBin, collect, root, run, type Finished } from './support/server.ts';
-import { applyUpper, firstSteps } from './support/smoke.ts';
+import { applyUpper, firstSteps, healthy } from './support/smoke.ts';
 import { waitFor } from './support/wait.ts';
 
 /* The chart with images of this checkout and the servers that it brings along: the commands of docs/deploy.md, as they are written there. */
@@ -200,8 +200,7 @@ test('an upgrade keeps what was made: secrets, and pods that need no change; its
   const done = await shell(block);
   expect(done.code, done.stdout + done.stderr).toBe(0);
   expect(await look()).toBe(before);
-  const doctor = await sluice('doctor');
-  expect(doctor.code, doctor.stdout + doctor.stderr).toBe(0);
+  await healthy(sluice);
 });
 
 test('replacing every pod of the components under load refuses no request and loses no file', async () => {

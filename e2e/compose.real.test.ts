@@ -7,7 +7,7 @@ import { blocksOf } from './support/doc-blocks.ts';
 import { sluiceImage } from './support/images.ts';
 import { freePort } from './support/minio.ts';
 import { cliBin, root, run, type Finished } from './support/server.ts';
-import { firstSteps } from './support/smoke.ts';
+import { firstSteps, healthy } from './support/smoke.ts';
 
 /* The commands of docs/deploy.md for one machine, as they are written there; only the image is built beforehand, and pulled. */
 
@@ -79,8 +79,7 @@ test('a file becomes a result, and a call is answered', async () => {
 });
 
 test('the doctor finds nothing', async () => {
-  const doctor = await sluice('doctor');
-  expect(doctor.code, doctor.stdout + doctor.stderr).toBe(0);
+  await healthy(sluice);
 });
 
 test('without passwords nothing is started, and the message says how to make them', async () => {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import type { Finished } from './server.ts';
+import { waitFor } from './wait.ts';
 
 /** Runs the client against an installation. */
 export type Client = (...args: readonly string[]) => Promise<Finished>;
@@ -62,4 +63,17 @@ function fdl(name: string): string {
         input: [{ storage_provider: minio.default, path: ${name}/in }]
         output: [{ storage_provider: minio.default, path: ${name}/out }]
 `;
+}
+
+/** Processes look at their servers every ten seconds: what was wrong while all of them started is said for so long. */
+export async function healthy(sluice: Client): Promise<void> {
+  let last = '';
+  const ok = async (): Promise<true | undefined> => {
+    const { code, stdout, stderr } = await sluice('doctor');
+    last = stdout + stderr;
+    return code === 0 ? true : undefined;
+  };
+  await waitFor('the doctor to find nothing', ok, 60_000, 1000).catch((error: unknown) => {
+    throw new Error(last, { cause: error });
+  });
 }
