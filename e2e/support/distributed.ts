@@ -83,7 +83,8 @@ export async function startDistributed(options: DistributedOptions = {}): Promis
   const desk = await openBalancer(ports.scheduler, '0.0.0.0');
   const gateway = needed('TESTBED_GATEWAY');
   const common: Readonly<Record<string, string>> = {
-    ...(options.servers ?? serversOfEnvironment()),
+    ...serversOfEnvironment(),
+    ...options.servers,
     ...options.objects,
     SLUICE_NAMESPACE: namespace,
     // Reserved on the server, which other tests use as well.
