@@ -247,7 +247,8 @@ async function makeFrom(
     try {
       current = await child(parent, part);
       if (current !== 'absent') continue;
-      await unlessCode(['EEXIST'], async () => mkdir(parent.path(part)));
+      // ENOENT: the folder around it was removed just now, and what is absent stays so.
+      await unlessCode(['EEXIST', 'ENOENT'], async () => mkdir(parent.path(part)));
       await parent.sync();
       current = await child(parent, part);
     } finally {
