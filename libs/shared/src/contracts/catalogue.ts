@@ -1,4 +1,5 @@
 import type { TSchema } from 'typebox';
+import { BuildChanged } from './build.ts';
 import { BackfillStart, RunCancel, RunChanged, RunStart, StorageNotification } from './messages.ts';
 import { runStates, type RunState } from './run.ts';
 import { subjectToken } from './subject.ts';
@@ -62,6 +63,13 @@ export const catalogue = {
   'runs.failed': runChanged('failed'),
   'runs.cancelled': runChanged('cancelled'),
   'runs.superseded': runChanged('superseded'),
+  'builds.changed': {
+    kind: 'evt',
+    schema: BuildChanged,
+    owner: 'builder',
+    keyed: true,
+    summary: 'A build has begun, made progress or ended; the key is its user.',
+  },
 } as const satisfies Record<string, MessageContract>;
 
 export type MessageName = keyof typeof catalogue;

@@ -1,4 +1,5 @@
 export * from './attempt.ts';
+export * from './build.ts';
 export * from './catalogue.ts';
 export * from './checks.ts';
 export * from './hints.ts';
