@@ -1,4 +1,4 @@
-import type { BuildProgress, BuildState, BuildTicket } from '@sluice/shared/contracts';
+import type { BuildCaller, BuildProgress, BuildState, BuildTicket } from '@sluice/shared/contracts';
 
 /** What a build is made from; the same for all tickets that share it. */
 export interface BuildSpec {
@@ -17,7 +17,7 @@ export interface BuildSpec {
   readonly provenance: boolean;
   /** Where the image is pushed: registry and the user's repository, `registry:5000/anna`. */
   readonly repository: string;
-  /** The tag that is named by the content: `<kind>-<first 20 hex of the key>`. */
+  /** The tag that is named by the content (`contentTag`). */
   readonly contentTag: string;
   /** No layer of an earlier build is used. */
   readonly force: boolean;
@@ -139,7 +139,10 @@ export interface BuildStore {
   removeEnded(
     before: number,
     user?: string,
-  ): Promise<{ readonly removed: number; readonly builds: readonly string[] }>;
+  ): Promise<{
+    readonly removed: number;
+    readonly builds: readonly { readonly user: string; readonly id: string }[];
+  }>;
   /** Resolves when something about open builds may have changed (a cancellation), or when aborted. */
   check(): Promise<void>;
 }
@@ -265,3 +268,25 @@ export interface ImageRegistry {
   /** Removes one tag and no other, its manifest with the last one. */
   removeTag(repository: string, tag: string): Promise<void>;
 }
+
+/** Where a user's images go: the installation's registry, or the one that the user's account names. */
+export interface UserRegistry {
+  /** `registry:5000/anna`, as images are pushed. */
+  readonly repository: string;
+  /** The same as clusters pull. */
+  readonly pullRepository: string;
+  readonly images: ImageRegistry;
+}
+
+export interface Registries {
+  /** @throws AppError `invalid_input` for an account whose `REGISTRY_*` cannot be used */
+  of(caller: Pick<BuildCaller, 'login' | 'env'>): UserRegistry;
+  /** Logins of that user for a build: by registry host, only of these hosts. */
+  logins(
+    caller: Pick<BuildCaller, 'login' | 'env'>,
+    hosts: readonly string[],
+  ): Promise<BuildPlan['logins']>;
+}
+
+/** What an account's environment holds, for workers: nothing of it is stored with a build. */
+export type EnvironmentOf = (login: string) => Promise<Readonly<Record<string, string>>>;
