@@ -9,7 +9,9 @@ import { waitFor } from './support/wait.ts';
 
 /* Nothing is lost and nothing doubled, whatever dies. */
 
-const uploads = Number(process.env['SLUICE_TEST_UPLOADS'] ?? '60');
+const uploads = Number(process.env['SLUICE_TEST_UPLOADS'] ?? '300');
+/** Milliseconds between two kills, at most. */
+const killPauseMs = Number(process.env['SLUICE_TEST_KILL_PAUSE'] ?? '2000');
 /** More where there are many: uploads of one service wait for their turn behind each other. */
 const services = Array.from({ length: 5 }, (_, at) => `kill-${at}`);
 /** Longest without the end of any run: several processes may be killed one after the other before they get to work. */
@@ -76,6 +78,7 @@ async function untilEnded(count: number): Promise<void> {
         return next > before ? next : undefined;
       },
       stallMs,
+      250,
     );
   }
 }
@@ -99,7 +102,7 @@ test(
   `${uploads} files amid kills, lost and doubled notifications: each has one outcome and one output`,
   async () => {
     const started = performance.now();
-    const chaos = startChaos(form.components, 2000);
+    const chaos = startChaos(form.components, killPauseMs);
     for (let at = 0; at < files.length; at += 10) {
       await Promise.all(files.slice(at, at + 10).map(upload));
       await delay(300);

@@ -1,11 +1,10 @@
 import type { KubeConnection } from '@sluice/scheduler/adapters';
 import { kubectl, startDistributed, type Distributed } from '../../e2e/support/distributed.ts';
 import { createService } from '../../e2e/support/service.ts';
-import { waitFor } from '../../e2e/support/wait.ts';
 import { percentile, rate } from './figures.ts';
 import { watchJobs, type JobWatch } from './job-watch.ts';
 import type { Part, PartDeps } from './parts.ts';
-import { connectKube, objectClient, removeBucket, type Job } from './world.ts';
+import { connectKube, objectClient, removeBucket, removeJobs, type Job } from './world.ts';
 
 const width = 32;
 const service = 'bench';
@@ -141,11 +140,5 @@ async function byHand({ put, sample, kube }: World, key: string): Promise<void> 
 async function clear({ form }: World): Promise<void> {
   const answer = await form.request(`/system/logs/${service}?all=true`, { method: 'DELETE' });
   if (!answer.ok) throw new Error(`the runs cannot be removed: ${answer.status} ${await answer.text()}`);
-  await kubectl('delete', 'jobs', '--all', '-n', form.jobs, '--cascade=background', '--wait=true');
-  await waitFor(
-    'the Jobs to be gone',
-    async () => ((await kubectl('get', 'jobs', '-n', form.jobs, '-o', 'name')) === '' ? true : undefined),
-    300_000,
-    500,
-  );
+  await removeJobs(form.jobs);
 }

@@ -1,6 +1,9 @@
 import type { KubeConnection } from '@sluice/scheduler/adapters';
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { Agent } from 'node:http';
+import { connect } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { kubectl, startDistributed, type Distributed } from '../../e2e/support/distributed.ts';
 import { createService, tokenOf } from '../../e2e/support/service.ts';
 import { waitFor } from '../../e2e/support/wait.ts';
@@ -116,14 +119,23 @@ async function barePod(kube: KubeConnection, name: string): Promise<Target> {
       const podIP = pod?.status?.podIP;
       if (podIP === undefined) return undefined;
       const url = `http://${podIP}:${port}/`;
-      // Each time over a connection of its own: one whose first packet came too early waits for a minute.
-      const answers = await timed({ url, headers: {} }, new Agent({ timeout: 200 }), 1, 1).then(
-        () => true,
-        () => false,
-      );
-      return answers ? { url, headers: {} } : undefined;
+      return (await opens(podIP)) ? { url, headers: {} } : undefined;
     },
     120_000,
     5,
   );
+}
+
+/** Whether the port takes connections now: one whose first packet came too early would wait for a minute. */
+async function opens(host: string): Promise<boolean> {
+  const socket = connect(port, host);
+  const opened = await Promise.race([
+    once(socket, 'connect').then(
+      () => true,
+      () => false,
+    ),
+    delay(200, false),
+  ]);
+  socket.destroy();
+  return opened;
 }

@@ -10,6 +10,7 @@ import { kubectl, needed } from '../../e2e/support/distributed.ts';
 import { planOf } from '../../services/scheduler/test/plan.ts';
 import { rate } from './figures.ts';
 import type { Part } from './parts.ts';
+import { removeJobs } from './world.ts';
 
 const widths = [8, 32] as const;
 
@@ -44,10 +45,6 @@ export const benchCreate: Part = async ({ amounts, figures, say }) => {
     await kubectl('delete', 'namespace', namespace, '--wait=false');
   }
 };
-
-async function removeJobs(namespace: string): Promise<void> {
-  await kubectl('delete', 'jobs', '--all', '-n', namespace, '--cascade=background', '--wait=true');
-}
 
 async function byExecutor(namespace: string, amount: number, width: number): Promise<Made> {
   const target = await loadKubeTarget(needed('KUBECONFIG'));

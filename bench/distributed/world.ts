@@ -1,7 +1,7 @@
 import { createKubeConnection, loadKubeTarget, type KubeConnection } from '@sluice/scheduler/adapters';
 import { systemClock as clock } from '@sluice/shared/lifecycle';
 import { Client } from 'minio';
-import { needed, type Distributed } from '../../e2e/support/distributed.ts';
+import { kubectl, needed, type Distributed } from '../../e2e/support/distributed.ts';
 import { waitFor } from '../../e2e/support/wait.ts';
 import type { jobManifest } from '../../services/scheduler/src/domain/job-manifest.ts';
 
@@ -66,4 +66,19 @@ export async function kubeRequests(form: Distributed): Promise<{ writes: number;
     }
   }
   return count;
+}
+
+/** All Jobs of a namespace, in one request: kubectl makes five a second. */
+export async function removeJobs(namespace: string): Promise<void> {
+  const jobs = `/apis/batch/v1/namespaces/${namespace}/jobs`;
+  await kubectl('delete', '--raw', `${jobs}?propagationPolicy=Background`);
+  await waitFor(
+    'the Jobs to be gone',
+    async () => {
+      const answer = JSON.parse(await kubectl('get', '--raw', `${jobs}?limit=1`)) as { items: unknown[] };
+      return answer.items.length === 0 ? true : undefined;
+    },
+    300_000,
+    200,
+  );
 }
