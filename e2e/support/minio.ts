@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
@@ -103,14 +104,22 @@ async function isUp(client: Client): Promise<boolean> {
   }
 }
 
+/**
+ * A port that nobody listens on. Not one of those that the kernel gives to outgoing connections: until its server is started, perhaps seconds later, one of these would take it.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port was given');
-  return address.port;
+  for (;;) {
+    const port = randomInt(10_000, 32_000);
+    const server = createServer();
+    const free = once(server.listen(port, '0.0.0.0'), 'listening').then(
+      () => true,
+      () => false,
+    );
+    if (!(await free)) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
 
 /** Every key below a prefix, in order. */
