@@ -39,6 +39,7 @@ export {
   type RegistryClient,
   type RegistryClientDeps,
 } from './registry-client.ts';
+export type { ImageDetails } from './registry-details.ts';
 export { createImageFactsCache, type ImageFactsCacheOptions } from './image-facts-cache.ts';
 export {
   createNatsDefinitionStore,

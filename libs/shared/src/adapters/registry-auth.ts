@@ -11,7 +11,7 @@ export interface RegistryTarget {
   readonly host: string;
   /** `library/busybox` */
   readonly repository: string;
-  readonly actions: 'pull' | 'delete';
+  readonly actions: 'pull' | 'pull,push' | 'delete';
 }
 
 export type AskRegistry = (

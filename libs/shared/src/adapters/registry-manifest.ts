@@ -34,6 +34,37 @@ const Config = Type.Object({
   ),
 });
 
+/** A blob or a manifest. */
+export interface Part {
+  readonly digest: string;
+  readonly size: number;
+}
+
+export interface IndexEntry {
+  readonly digest: string;
+  /** Absent of what builders add of an image. */
+  readonly platform: Platform | undefined;
+}
+
+const Descriptor = Type.Object({
+  digest: Digest,
+  size: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER / 2000 }),
+});
+const PartsManifest = Type.Object({ config: Descriptor, layers: Type.Array(Descriptor, { maxItems: 1000 }) });
+const FactsConfig = Type.Object({
+  created: Type.Optional(Type.String({ maxLength: 100 })),
+  config: Type.Optional(
+    Type.Union([
+      Type.Null(),
+      Type.Object({
+        Labels: Type.Optional(
+          Type.Union([Type.Null(), Type.Record(Type.String(), Type.String(), { maxProperties: 1000 })]),
+        ),
+      }),
+    ]),
+  ),
+});
+
 export type ImageManifest =
   | { readonly kind: 'image'; readonly config: string }
   | { readonly kind: 'index'; readonly entries: readonly PlatformEntry[] };
@@ -48,6 +79,40 @@ export function readManifest(image: string, body: Buffer): ImageManifest {
     platform === undefined || platform.os === 'unknown' ? [] : [{ digest, platform }],
   );
   return { kind: 'index', entries };
+}
+
+/**
+ * What a manifest names: blobs, or other manifests.
+ * @throws AppError `unprocessable` for what is neither an image nor an index
+ */
+export function readParts(
+  image: string,
+  body: Buffer,
+):
+  | { readonly kind: 'image'; readonly config: string; readonly parts: readonly Part[] }
+  | { readonly kind: 'index'; readonly entries: readonly IndexEntry[] } {
+  const parsed = parseJson(body);
+  if (is(PartsManifest, parsed)) {
+    const parts = [parsed.config, ...parsed.layers].map(({ digest, size }) => ({ digest, size }));
+    return { kind: 'image', config: parsed.config.digest, parts };
+  }
+  if (!is(Index, parsed)) throw unreadable(image, 'manifest');
+  const entries = parsed.manifests.map(({ digest, platform }) => ({
+    digest,
+    platform: platform?.os === 'unknown' ? undefined : platform,
+  }));
+  return { kind: 'index', entries };
+}
+
+/** @throws AppError `unprocessable` */
+export function readConfigFacts(
+  image: string,
+  body: Buffer,
+): { readonly createdAt: number | undefined; readonly labels: Readonly<Record<string, string>> } {
+  const parsed = parseJson(body);
+  if (!is(FactsConfig, parsed)) throw unreadable(image, 'configuration');
+  const time = Date.parse(parsed.created ?? '');
+  return { createdAt: Number.isNaN(time) ? undefined : time, labels: parsed.config?.Labels ?? {} };
 }
 
 /** @throws AppError `unprocessable` */

@@ -4,9 +4,9 @@ import { AppError, isAppError, messageOf, systemCode } from '../errors/index.ts'
 import { isLinkLocal, isPrivateHost, mayBePlain } from './registry-hosts.ts';
 
 export interface RegistryRequest {
-  readonly method: 'GET' | 'HEAD' | 'DELETE' | 'POST';
+  readonly method: 'GET' | 'HEAD' | 'DELETE' | 'POST' | 'PUT';
   readonly headers: Readonly<Record<string, string>>;
-  readonly body?: string;
+  readonly body?: string | Buffer;
   /** Bytes of the answer that are read. */
   readonly maxBytes: number;
   readonly signal: AbortSignal;

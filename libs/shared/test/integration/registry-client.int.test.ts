@@ -186,6 +186,69 @@ test('a registry that deletes nothing', async () => {
   await expect(open().deleteManifest(image)).rejects.toMatchObject({ code: 'unsupported' });
 });
 
+test('a tag is put with the same bytes, and a token for pushing', async () => {
+  const type = 'application/vnd.oci.image.manifest.v1+json';
+  const repository = `${registry.host}/team/app`;
+  let put: { body: string; type: string | undefined } | undefined;
+  let status = 201;
+  registry.answer = guarded(
+    `Bearer realm="http://${other.host}/token",service="s"`,
+    () => `Bearer ${registry.asked.at(-1)?.method}`,
+    (request, response) => {
+      if (request.method !== 'PUT') return send(response, 200, manifest, { 'content-type': type });
+      let body = '';
+      request.on('data', (chunk: Buffer) => (body += chunk.toString()));
+      request.on('end', () => {
+        put = { body, type: request.headers['content-type'] };
+        send(response, status);
+      });
+    },
+  );
+  other.answer = (request, response) =>
+    send(response, 200, { token: request.url?.includes('push') ? 'PUT' : 'GET' });
+  const client = open();
+  await client.putTag(repository, digestOf(manifest), 'two');
+  expect(put).toEqual({ body: manifest, type });
+  expect(other.asked.map((one) => one.url)).toEqual([
+    '/token?service=s&scope=repository%3Ateam%2Fapp%3Apull',
+    '/token?service=s&scope=repository%3Ateam%2Fapp%3Apull%2Cpush',
+  ]);
+  status = 405;
+  await expect(client.putTag(repository, digestOf(manifest), 'two')).rejects.toMatchObject({
+    code: 'unavailable',
+    message: expect.stringContaining('read-only'),
+  });
+  status = 403;
+  await expect(client.putTag(repository, digestOf(manifest), 'two')).rejects.toMatchObject({
+    code: 'forbidden',
+  });
+});
+
+test('details of what is no image, of too much, and of nothing', async () => {
+  const name = `${registry.host}/team/app:1`;
+  registry.answer = sendImage;
+  // Without sizes it cannot be counted.
+  await expect(open().imageDetails(name)).rejects.toMatchObject({ code: 'unprocessable' });
+  registry.answer = (_request, response) => send(response, 404);
+  expect(await open().imageDetails(name)).toBeUndefined();
+  const child = { digest: digestOf('x'), size: 1 };
+  const index = (count: number): string =>
+    JSON.stringify({ manifests: Array.from({ length: count }, () => child) });
+  registry.answer = (_request, response) => send(response, 200, index(65));
+  await expect(open().imageDetails(name)).rejects.toMatchObject({ code: 'unprocessable' });
+  // None of its images is there.
+  registry.answer = (request, response) =>
+    request.url?.includes('sha256') ? send(response, 404) : send(response, 200, index(2));
+  const body = index(2);
+  expect(await open().imageDetails(name)).toEqual({
+    digest: digestOf(body),
+    size: 0,
+    parts: [{ digest: digestOf(body), size: body.length }],
+    createdAt: undefined,
+    labels: {},
+  });
+});
+
 test('bytes that are not those of the digest are refused', async () => {
   registry.answer = (request, response) =>
     send(response, 200, request.url?.includes('/blobs/') ? '{"os":"x"}' : manifest);
