@@ -282,10 +282,7 @@ export interface Registries {
   /** @throws AppError `invalid_input` for an account whose `REGISTRY_*` cannot be used */
   of(caller: Pick<BuildCaller, 'login' | 'env'>): UserRegistry;
   /** Logins of that user for a build: by registry host, only of these hosts. */
-  logins(
-    caller: Pick<BuildCaller, 'login' | 'env'>,
-    hosts: readonly string[],
-  ): Promise<BuildPlan['logins']>;
+  logins(caller: Pick<BuildCaller, 'login' | 'env'>, hosts: readonly string[]): Promise<BuildPlan['logins']>;
 }
 
 /** What an account's environment holds, for workers: nothing of it is stored with a build. */

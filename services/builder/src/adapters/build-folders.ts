@@ -107,11 +107,16 @@ export async function writeBuildFiles(folder: string, plan: BuildPlan): Promise<
     return [host === 'docker.io' ? hubLogin : host, { auth }];
   });
   try {
-    for (const place of [places.context, places.dockerfile, places.docker]) await mkdir(place, { mode: 0o700 });
+    for (const place of [places.context, places.dockerfile, places.docker])
+      await mkdir(place, { mode: 0o700 });
     await writeFile(join(places.dockerfile, 'Dockerfile'), plan.dockerfile);
-    await writeFile(join(places.docker, 'config.json'), JSON.stringify({ auths: Object.fromEntries(auths) }), {
-      mode: 0o600,
-    });
+    await writeFile(
+      join(places.docker, 'config.json'),
+      JSON.stringify({ auths: Object.fromEntries(auths) }),
+      {
+        mode: 0o600,
+      },
+    );
     for (const { name, text } of plan.files) await writeContextFile(places.context, name, text);
   } catch (error) {
     throw fromSystemError(error, 'write the files of a build');
@@ -125,9 +130,13 @@ export async function writeBuildFiles(folder: string, plan: BuildPlan): Promise<
  */
 async function writeContextFile(context: string, name: string, text: string): Promise<void> {
   if (!fileName.test(name)) {
-    throw new AppError('invalid_input', `A build has a file of the name ${JSON.stringify(name.slice(0, 200))}.`, {
-      field: 'files',
-    });
+    throw new AppError(
+      'invalid_input',
+      `A build has a file of the name ${JSON.stringify(name.slice(0, 200))}.`,
+      {
+        field: 'files',
+      },
+    );
   }
   const path = join(context, name);
   await mkdir(dirname(path), { recursive: true, mode: 0o755 });
@@ -139,5 +148,7 @@ async function writeContextFile(context: string, name: string, text: string): Pr
 /** 2001 to 2019, to the microsecond: before the time that everything in an image gets, so that it is kept. */
 function contentTime(text: string): number {
   const hash = createHash('sha256').update(text).digest();
-  return 1_000_000_000 + (hash.readUInt32BE(0) % 570_000_000) + (hash.readUInt32BE(4) % 1_000_000) / 1_000_000;
+  return (
+    1_000_000_000 + (hash.readUInt32BE(0) % 570_000_000) + (hash.readUInt32BE(4) % 1_000_000) / 1_000_000
+  );
 }

@@ -54,7 +54,12 @@ export interface Buildctl extends ImageBuilder {
   sweep(): Promise<number>;
 }
 
-const defaults: BuildctlLimits = { graceMs: 10_000, lineLength: 8192, logLength: 5 * 1024 * 1024, checkMs: 10_000 };
+const defaults: BuildctlLimits = {
+  graceMs: 10_000,
+  lineLength: 8192,
+  logLength: 5 * 1024 * 1024,
+  checkMs: 10_000,
+};
 const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 /** UTF-16 units of a line of progress: some carry a whole burst of output. */
 const maxStatus = 16 * 1024 * 1024;
@@ -75,7 +80,8 @@ export function createBuildctl(options: BuildctlOptions): Buildctl {
     folders: createBuildFolders(options.tmpRoot, options.log),
   };
   return {
-    build: async (plan, context) => client.folders.use(async (folder) => build(client, folder, plan, context)),
+    build: async (plan, context) =>
+      client.folders.use(async (folder) => build(client, folder, plan, context)),
     check: async () => client.folders.use(async (folder) => check(client, folder)),
     sweep: client.folders.sweep,
   };
@@ -125,7 +131,9 @@ function createOutput(
       if (written > logLength) return;
       const shown = mask(line);
       written += shown.length + 1;
-      await onLog(written > logLength ? `The log is cut here: it has more than ${logLength} characters.` : shown);
+      await onLog(
+        written > logLength ? `The log is cut here: it has more than ${logLength} characters.` : shown,
+      );
     }
   };
   return {

@@ -23,7 +23,8 @@ export interface ProgramRequest {
 export type ProgramEnd =
   | { readonly kind: 'exited'; readonly code: number }
   | { readonly kind: 'signalled'; readonly signal: string }
-  | { readonly kind: 'timed_out' | 'cancelled' };
+  | { readonly kind: 'timed_out' }
+  | { readonly kind: 'cancelled' };
 
 type Exit = Extract<ProgramEnd, { readonly kind: 'exited' | 'signalled' }>;
 type Wanted = 'timed_out' | 'cancelled' | 'broken';

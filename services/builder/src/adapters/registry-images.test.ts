@@ -3,7 +3,10 @@ import { createImageRegistry, type ImageRegistryDeps } from './registry-images.t
 
 type Page = Awaited<ReturnType<ImageRegistryDeps['client']['listTags']>>;
 
-function openWith(pages: Readonly<Record<string, Page>>, maxTags?: number): ReturnType<typeof createImageRegistry> {
+function openWith(
+  pages: Readonly<Record<string, Page>>,
+  maxTags?: number,
+): ReturnType<typeof createImageRegistry> {
   const nobody = (): never => {
     throw new Error('not asked here');
   };

@@ -26,39 +26,37 @@ const make = (more: Partial<BuildPlan> = {}, insecure: readonly string[] = []): 
 test('the least that a build needs', () => {
   expect(make()).toEqual([
     'build',
-    '--progress',
-    'rawjson',
-    '--frontend',
-    'dockerfile.v0',
-    '--local',
-    'context=/t/context',
-    '--local',
-    'dockerfile=/t/dockerfile',
-    '--opt',
-    'build-arg:SOURCE_DATE_EPOCH=1577836800',
-    '--opt',
-    'build-arg:BUILDKIT_CACHE_MOUNT_NS=anna',
-    '--opt',
-    'label:org.example.title=a, b="c"',
-    '--output',
-    'type=image,name=registry:5000/anna:python-0123,push=true,rewrite-timestamp=true,oci-mediatypes=true',
-    '--metadata-file',
-    '/t/metadata.json',
+    '--progress=rawjson',
+    '--frontend=dockerfile.v0',
+    '--local=context=/t/context',
+    '--local=dockerfile=/t/dockerfile',
+    '--opt=build-arg:SOURCE_DATE_EPOCH=1577836800',
+    '--opt=build-arg:BUILDKIT_CACHE_MOUNT_NS=anna',
+    '--opt=label:org.example.title=a, b="c"',
+    '--output=type=image,name=registry:5000/anna:python-0123,push=true,rewrite-timestamp=true,oci-mediatypes=true',
+    '--metadata-file=/t/metadata.json',
   ]);
 });
 
 test('all that it may need', () => {
-  const made = make({
-    platforms: ['linux/amd64', 'linux/arm64/v8'],
-    sbom: true,
-    provenance: true,
-    cache: 'registry:5000/anna/cache:python',
-    sharedCaches: ['registry:5000/library/cache:python', 'other.example/cache:python'],
-  }, ['registry:5000']);
+  const made = make(
+    {
+      platforms: ['linux/amd64', 'linux/arm64/v8'],
+      sbom: true,
+      provenance: true,
+      cache: 'registry:5000/anna/cache:python',
+      sharedCaches: ['registry:5000/library/cache:python', 'other.example/cache:python'],
+    },
+    ['registry:5000'],
+  );
   const after = (flag: string): string[] =>
-    made.filter((_one, index) => made[index - 1] === flag);
+    made.flatMap((one) => (one.startsWith(`${flag}=`) ? [one.slice(flag.length + 1)] : []));
   expect(after('--opt')).toEqual(
-    expect.arrayContaining(['platform=linux/amd64,linux/arm64/v8', 'attest:sbom=', 'attest:provenance=mode=max']),
+    expect.arrayContaining([
+      'platform=linux/amd64,linux/arm64/v8',
+      'attest:sbom=',
+      'attest:provenance=mode=max',
+    ]),
   );
   expect(after('--output')).toEqual([expect.stringMatching(/,registry\.insecure=true$/)]);
   expect(after('--import-cache')).toEqual([
@@ -75,8 +73,8 @@ test('all that it may need', () => {
 test('a forced build reads no cache and writes it anew', () => {
   const made = make({ force: true, cache: 'r.example/anna/cache:go', sharedCaches: ['r.example/x:go'] });
   expect(made).toContain('--no-cache');
-  expect(made).not.toContain('--import-cache');
-  expect(made).toContain('--export-cache');
+  expect(made.join(' ')).not.toContain('--import-cache');
+  expect(made.join(' ')).toContain('--export-cache=type=registry,ref=r.example/anna/cache:go,');
 });
 
 test('a host is insecure with all its ports where none is named', () => {
@@ -116,7 +114,16 @@ test('the way to the daemon', () => {
   expect(daemonArguments({ host: 'tcp://b:1234' })).toEqual(['--addr', 'tcp://b:1234']);
   expect(
     daemonArguments({ host: 'tcp://b:1', ca: '/ca', cert: '/cert', key: '/key', serverName: 'name' }),
-  ).toEqual(
-    ['--addr', 'tcp://b:1', '--tlsservername', 'name', '--tlscacert', '/ca', '--tlscert', '/cert', '--tlskey', '/key'],
-  );
+  ).toEqual([
+    '--addr',
+    'tcp://b:1',
+    '--tlsservername',
+    'name',
+    '--tlscacert',
+    '/ca',
+    '--tlscert',
+    '/cert',
+    '--tlskey',
+    '/key',
+  ]);
 });

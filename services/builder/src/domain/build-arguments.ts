@@ -30,7 +30,8 @@ export interface DaemonAddress {
 /** Arguments before the command. */
 export function daemonArguments(daemon: DaemonAddress): readonly string[] {
   return [
-    ...['--addr', daemon.host],
+    '--addr',
+    daemon.host,
     ...(daemon.serverName === undefined ? [] : ['--tlsservername', daemon.serverName]),
     ...(daemon.ca === undefined ? [] : ['--tlscacert', daemon.ca]),
     ...(daemon.cert === undefined ? [] : ['--tlscert', daemon.cert]),
@@ -51,7 +52,13 @@ export function buildArguments(
 ): readonly string[] {
   checkPlan(plan);
   const push = checkReference('push', plan.push, 'tagged');
-  const outputs = ['type=image', `name=${plan.push}`, 'push=true', 'rewrite-timestamp=true', 'oci-mediatypes=true'];
+  const outputs = [
+    'type=image',
+    `name=${plan.push}`,
+    'push=true',
+    'rewrite-timestamp=true',
+    'oci-mediatypes=true',
+  ];
   const options: Record<string, string> = {
     'build-arg:SOURCE_DATE_EPOCH': String(imageEpochSeconds),
     // Cache mounts of one user are another's poison.
@@ -61,14 +68,18 @@ export function buildArguments(
     ...(plan.sbom ? { 'attest:sbom': '' } : {}),
     ...(plan.provenance ? { 'attest:provenance': 'mode=max' } : {}),
   };
+  const output = [...outputs, ...plainHttp(push, insecure)].join(',');
   return [
-    ...['build', '--progress', 'rawjson', '--frontend', 'dockerfile.v0'],
-    ...['--local', `context=${places.context}`, '--local', `dockerfile=${places.dockerfile}`],
-    ...Object.entries(options).flatMap(([name, value]) => ['--opt', `${name}=${value}`]),
+    'build',
+    '--progress=rawjson',
+    '--frontend=dockerfile.v0',
+    `--local=context=${places.context}`,
+    `--local=dockerfile=${places.dockerfile}`,
+    ...Object.entries(options).map(([name, value]) => `--opt=${name}=${value}`),
     ...(plan.force ? ['--no-cache'] : []),
-    ...['--output', [...outputs, ...plainHttp(push, insecure)].join(',')],
+    `--output=${output}`,
     ...cacheArguments(plan, insecure),
-    ...['--metadata-file', places.metadata],
+    `--metadata-file=${places.metadata}`,
   ];
 }
 
@@ -78,11 +89,11 @@ function cacheArguments(plan: BuildPlan, insecure: readonly string[]): readonly 
     return ['type=registry', `ref=${reference}`, ...plainHttp(image, insecure)];
   };
   const reads = plan.force ? [] : [...(plan.cache === undefined ? [] : [plan.cache]), ...plan.sharedCaches];
-  const imports = reads.flatMap((reference) => ['--import-cache', place('cache', reference).join(',')]);
+  const imports = reads.map((reference) => `--import-cache=${place('cache', reference).join(',')}`);
   if (plan.cache === undefined) return imports;
   // The image is what counts: a cache that cannot be written costs the next build time, nothing else.
   const attributes = [...place('cache', plan.cache), 'mode=max', 'ignore-error=true'];
-  return [...imports, '--export-cache', attributes.join(',')];
+  return [...imports, `--export-cache=${attributes.join(',')}`];
 }
 
 function plainHttp(image: ImageReference, insecure: readonly string[]): readonly string[] {
@@ -103,7 +114,10 @@ const maxLabelValue = 4096;
 function checkReference(field: string, reference: string, form: 'tagged' | 'any'): ImageReference {
   const image = plainReference.test(reference) ? parseImage(reference) : undefined;
   if (image === undefined || (form === 'tagged' && (image.tag === undefined || image.digest !== undefined))) {
-    throw wrong(field, `${JSON.stringify(reference.slice(0, 200))} is not the name of an image that can be pushed`);
+    throw wrong(
+      field,
+      `${JSON.stringify(reference.slice(0, 200))} is not the name of an image that can be pushed`,
+    );
   }
   return image;
 }
@@ -111,7 +125,8 @@ function checkReference(field: string, reference: string, form: 'tagged' | 'any'
 function checkPlan(plan: BuildPlan): void {
   if (!userForm.test(plan.user)) throw wrong('user', 'it is not the name of a user');
   const platform = plan.platforms.find((one) => !platformForm.test(one));
-  if (platform !== undefined) throw wrong('platforms', `${JSON.stringify(platform.slice(0, 100))} is no platform`);
+  if (platform !== undefined)
+    throw wrong('platforms', `${JSON.stringify(platform.slice(0, 100))} is no platform`);
   for (const [name, value] of Object.entries(plan.labels)) {
     if (!labelForm.test(name) || controlCharacter.test(value) || value.length > maxLabelValue) {
       throw wrong('labels', `the label ${JSON.stringify(name.slice(0, 100))} cannot be written`);

@@ -4,11 +4,16 @@ import { buildFailure } from './build-failure.ts';
 const exporting = { name: 'exporting to image', lines: [] };
 
 test('a step that failed, with its name, exit code and last lines', () => {
-  const error = 'process "/bin/sh -c pip install -r requirements.txt" did not complete successfully: exit code: 1';
+  const error =
+    'process "/bin/sh -c pip install -r requirements.txt" did not complete successfully: exit code: 1';
   const lines = ['Collecting nope', '', 'ERROR: No matching distribution found for nope'];
   const step = { name: '[2/3] RUN pip install -r requirements.txt', error, lines };
   const found = buildFailure({ said: `failed to solve: ${error}`, step });
-  expect(found).toMatchObject({ code: 'unprocessable', retry: 'never', details: { reason: 'requirements_failed' } });
+  expect(found).toMatchObject({
+    code: 'unprocessable',
+    retry: 'never',
+    details: { reason: 'requirements_failed' },
+  });
   expect(found.message).toBe(
     'The step "[2/3] RUN pip install -r requirements.txt" failed with exit code 1:\nCollecting nope\nERROR: No matching distribution found for nope',
   );
@@ -17,7 +22,9 @@ test('a step that failed, with its name, exit code and last lines', () => {
   expect(buildFailure({ said: `failed to solve: ${error}`, step: undefined }).details['reason']).toBe(
     'requirements_failed',
   );
-  expect(buildFailure({ said: '', step: { ...step, error: error.replace(/1$/, '137') } }).message).toContain('memory');
+  expect(buildFailure({ said: '', step: { ...step, error: error.replace(/1$/, '137') } }).message).toContain(
+    'memory',
+  );
 });
 
 test('what a step or its command says decides nothing', () => {
@@ -114,11 +121,26 @@ test.each([
     'builder_unavailable',
     /^The builder went away: listing workers/,
   ],
-  ['failed to receive status: rpc error: code = Unavailable desc = error reading from server: EOF', 'unavailable', 'builder_unavailable', /./],
+  [
+    'failed to receive status: rpc error: code = Unavailable desc = error reading from server: EOF',
+    'unavailable',
+    'builder_unavailable',
+    /./,
+  ],
   ['failed to solve: Canceled: context canceled', 'unavailable', 'builder_unavailable', /./],
   ['', 'unavailable', 'builder_unavailable', /without a word/],
-  ['failed to solve: mount callback failed: write /x: no space left on device', 'storage_full', 'builder_unavailable', /disk is full/],
-  ['failed to solve: dockerfile parse error on line 2: unknown instruction: X', 'unprocessable', 'build_failed', /unknown instruction/],
+  [
+    'failed to solve: mount callback failed: write /x: no space left on device',
+    'storage_full',
+    'builder_unavailable',
+    /disk is full/,
+  ],
+  [
+    'failed to solve: dockerfile parse error on line 2: unknown instruction: X',
+    'unprocessable',
+    'build_failed',
+    /unknown instruction/,
+  ],
 ] as const)('%s', (said, code, reason, message) => {
   const found = buildFailure({ said, step: undefined });
   expect(found).toMatchObject({ code, details: { reason } });

@@ -57,7 +57,11 @@ export function buildFailure({ said, step }: FailureFacts): AppError {
   const text = `${said}\n${step?.error ?? ''}`;
   if (registryForm.test(text)) return registryFailure(text, step);
   if (diskForm.test(text)) {
-    return buildError('storage_full', 'builder_unavailable', "The builder's disk is full; the build is tried again.");
+    return buildError(
+      'storage_full',
+      'builder_unavailable',
+      "The builder's disk is full; the build is tried again.",
+    );
   }
   if (said === '' || daemonForm.test(text)) {
     const why = said === '' ? 'it ended without a word' : firstLine(said);
@@ -82,7 +86,8 @@ function stepFailure(exitCode: number, step: FailedStep | undefined, said: strin
 function registryFailure(text: string, step: FailedStep | undefined): AppError {
   const host = hostIn(text);
   const registry = host === undefined ? 'The registry' : `The registry ${host}`;
-  const isPush = /failed to push|push access denied/.test(text) || /^(?:exporting|pushing) /.test(step?.name ?? '');
+  const isPush =
+    /failed to push|push access denied/.test(text) || /^(?:exporting|pushing) /.test(step?.name ?? '');
   const status = Number(/unexpected status from [^\n]*: (\d{3})\b/.exec(text)?.[1] ?? 0);
   const common = registryTrouble(registry, text, status);
   if (common !== undefined) return common;
@@ -95,10 +100,18 @@ function registryFailure(text: string, step: FailedStep | undefined): AppError {
   }
   const image = imageIn(text);
   if (/no match for platform/.test(text)) {
-    return buildError('unprocessable', 'base_missing', `${image} is not made for the platform that was asked for.`);
+    return buildError(
+      'unprocessable',
+      'base_missing',
+      `${image} is not made for the platform that was asked for.`,
+    );
   }
   if (isRefused) {
-    return buildError('unprocessable', 'base_missing', `${image} is not there, or needs a login that the builder has not.`);
+    return buildError(
+      'unprocessable',
+      'base_missing',
+      `${image} is not there, or needs a login that the builder has not.`,
+    );
   }
   if (status === 404 || /not found|does not exist|manifest unknown/i.test(text)) {
     return buildError('unprocessable', 'base_missing', `${image} is not there.`);
@@ -114,13 +127,16 @@ function registryTrouble(registry: string, text: string, status: number): AppErr
     return buildError('storage_full', 'registry_unavailable', `${registry} has no space left.`);
   }
   if (status === 405) return passes('is read-only now, perhaps because it is being cleaned up.');
-  if (status === 429 || /too many requests|toomanyrequests/i.test(text)) return passes('wants fewer requests.');
+  if (status === 429 || /too many requests|toomanyrequests/i.test(text))
+    return passes('wants fewer requests.');
   if (status >= 500 || status === 408) return passes(`fails (${status}).`);
   if (plainHttpForm.test(text)) {
     return passes("has no TLS: name it in SLUICE_REGISTRY_INSECURE, and in buildkitd's own configuration.");
   }
   if (certificateForm.test(text)) return passes(`has a certificate that is not trusted: ${firstLine(text)}.`);
-  return status === 0 && networkForm.test(text) ? passes(`cannot be reached: ${firstLine(text)}.`) : undefined;
+  return status === 0 && networkForm.test(text)
+    ? passes(`cannot be reached: ${firstLine(text)}.`)
+    : undefined;
 }
 
 /** Of the address in a text; a token service's is not told apart from its registry's. */

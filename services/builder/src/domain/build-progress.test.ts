@@ -98,7 +98,13 @@ test('what is no JSON is text; the program says last what is wrong', () => {
   reader.take('second line');
   reader.take('');
   expect(reader.said()).toBe('failed to solve: first line\nsecond line');
-  for (const odd of ['{', '[]', '{"vertexes":1,"logs":[1,null,{}],"warnings":{}}', '{"vertexes":[{}]}', 'null'])
+  for (const odd of [
+    '{',
+    '[]',
+    '{"vertexes":1,"logs":[1,null,{}],"warnings":{}}',
+    '{"vertexes":[{}]}',
+    'null',
+  ])
     reader.take(odd);
   expect(reader.counts()).toEqual({ steps: 0, cached: 0 });
 });
@@ -116,7 +122,10 @@ test('everything that is kept has a limit', () => {
   expect(reader.progress().step?.length).toBeLessThanOrEqual(300);
   for (let index = 0; index < 100; index += 1)
     expect(reader.take(status({ logs: [output('d0', 'x'.repeat(10_000))] }))).toEqual([]);
-  expect(reader.take(status({ logs: [output('d0', '\nnext\n')] }))).toEqual([`#1 ${'x'.repeat(50)}`, '#1 next']);
+  expect(reader.take(status({ logs: [output('d0', '\nnext\n')] }))).toEqual([
+    `#1 ${'x'.repeat(50)}`,
+    '#1 next',
+  ]);
   for (let index = 0; index < 100; index += 1)
     reader.take(status({ logs: [output('d0', `\r${index} %${' '.repeat(30)}`)] }));
   expect(reader.take(status({ logs: [output('d0', '\n')] }))[0]?.trimEnd()).toBe('#1 99 %');

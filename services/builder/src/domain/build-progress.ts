@@ -1,3 +1,4 @@
+import { TextDecoder } from 'node:util';
 import type { BuildProgress } from '@sluice/shared/contracts';
 import { cleanLine, cutText } from './log-text.ts';
 

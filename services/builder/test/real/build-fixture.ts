@@ -37,7 +37,11 @@ export function registryClient(): RegistryClient {
 }
 
 /** A build of busybox with a file and the commands given. */
-export function planOf(repository: string, steps: readonly string[], more: Partial<BuildPlan> = {}): BuildPlan {
+export function planOf(
+  repository: string,
+  steps: readonly string[],
+  more: Partial<BuildPlan> = {},
+): BuildPlan {
   return {
     id: randomName(),
     user: 'anna',
@@ -60,8 +64,17 @@ export function planOf(repository: string, steps: readonly string[], more: Parti
 
 /** Whether a process has this in its command line. */
 export function runs(marker: string): boolean {
-  return readdirSync('/proc').some((pid) => {
-    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return false;
+  return processesWith(marker).length > 0;
+}
+
+/** Kills a test's own `sleep`, which its daemon has left behind. */
+export function endStep(marker: string): void {
+  for (const pid of processesWith(`sleep\0${marker}`)) process.kill(pid, 'SIGKILL');
+}
+
+function processesWith(marker: string): readonly number[] {
+  const pids = readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && Number(pid) !== process.pid);
+  return pids.map(Number).filter((pid) => {
     try {
       return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(marker);
     } catch {
@@ -82,9 +95,7 @@ export interface OwnServer {
 export const login = { username: 'anna', password: 'pass&word+of-anna' } as const;
 const passwordHash = '$2y$05$abcdefghijklmnopqrstuumwuTz4sZrWGRCrVDmASHpKlP7OpCUXy';
 
-export async function openOwnRegistry(
-  settings: 'login' | 'read-only' | 'no-deletion',
-): Promise<OwnServer> {
+export async function openOwnRegistry(settings: 'login' | 'read-only' | 'no-deletion'): Promise<OwnServer> {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-registry-'));
   const port = await freePort();
   const users = join(folder, 'users');
@@ -119,7 +130,10 @@ export async function openOwnBuildkitd(certificates?: Certificates): Promise<Own
   const port = await freePort();
   const path = join(folder, 'buildkitd.toml');
   const registry = `[registry."${testBed().registry}"]\n  http = true\n`;
-  await writeFile(path, `root = "${join(folder, 'root')}"\n[worker.oci]\n  networkMode = "host"\n${registry}`);
+  await writeFile(
+    path,
+    `root = "${join(folder, 'root')}"\n[worker.oci]\n  networkMode = "host"\n${registry}`,
+  );
   const file = (name: string): string => join(certificates?.folder ?? '', name);
   const tls =
     certificates === undefined
@@ -136,12 +150,37 @@ export async function makeCertificates(): Promise<Certificates> {
     execFileSync('openssl', args, { cwd: folder, stdio: 'ignore' });
   };
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
-  openssl('req', '-x509', ...key, '-keyout', 'ca.key', '-out', 'ca.pem', '-days', '2', '-subj', '/CN=test-ca');
+  openssl(
+    'req',
+    '-x509',
+    ...key,
+    '-keyout',
+    'ca.key',
+    '-out',
+    'ca.pem',
+    '-days',
+    '2',
+    '-subj',
+    '/CN=test-ca',
+  );
   for (const name of ['server', 'client']) {
-    await writeFile(join(folder, 'extensions'), 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n');
+    await writeFile(
+      join(folder, 'extensions'),
+      'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n',
+    );
     openssl('req', ...key, '-keyout', `${name}.key`, '-out', `${name}.csr`, '-subj', `/CN=${name}`);
     const authority = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2'];
-    openssl('x509', '-req', '-in', `${name}.csr`, ...authority, '-out', `${name}.pem`, '-extfile', 'extensions');
+    openssl(
+      'x509',
+      '-req',
+      '-in',
+      `${name}.csr`,
+      ...authority,
+      '-out',
+      `${name}.pem`,
+      '-extfile',
+      'extensions',
+    );
   }
   const read = (name: string): string => readFileSync(join(folder, name), 'utf8');
   return { folder, ca: read('ca.pem'), cert: read('client.pem'), key: read('client.key') };
@@ -176,7 +215,7 @@ async function startServer(options: {
     host: `127.0.0.1:${port}`,
     signal: end,
     close: async () => {
-      await end('SIGTERM');
+      await end('SIGKILL');
       unmountUnder(folder);
       await rm(folder, { recursive: true, force: true });
     },

@@ -41,7 +41,11 @@ async function pushBlob(repository: string, body: string): Promise<Described> {
   return { digest: sha256(body), size: Buffer.byteLength(body) };
 }
 
-async function pushManifest(repository: string, name: string, manifest: { mediaType: string }): Promise<Described> {
+async function pushManifest(
+  repository: string,
+  name: string,
+  manifest: { mediaType: string },
+): Promise<Described> {
   const [host = '', path = ''] = repository.split(/\/(.*)/);
   const body = JSON.stringify(manifest);
   const address = `http://${host}/v2/${path}/manifests/${name}`;
@@ -114,7 +118,10 @@ test('what an image consists of, by tag, by digest and behind an index', async (
   const [, sharedLayer] = one.layers;
   expect(both).toMatchObject({ digest: index.digest, labels: { made: 'one' } });
   expect(both?.size).toBe(
-    size + other.config.size + other.layers.reduce((sum, layer) => sum + layer.size, 0) - (sharedLayer?.size ?? 0),
+    size +
+      other.config.size +
+      other.layers.reduce((sum, layer) => sum + layer.size, 0) -
+      (sharedLayer?.size ?? 0),
   );
   // Two manifests under an index, two configurations, three layers.
   expect(both?.parts.length).toBe(8);
@@ -194,5 +201,8 @@ test('a registry that deletes nothing says so and is left as it is', async () =>
 
 test('facts of a base image', async () => {
   const facts = await images.baseFacts(`${testBed().registry}/library/busybox`);
-  expect(facts).toMatchObject({ digest: expect.stringMatching(/^sha256:/), platforms: [`linux/${architecture}`] });
+  expect(facts).toMatchObject({
+    digest: expect.stringMatching(/^sha256:/),
+    platforms: [`linux/${architecture}`],
+  });
 });
