@@ -8,7 +8,9 @@ export interface CliErrorOptions {
   /** What to do next, for a person. */
   readonly hint?: string | undefined;
   /** The HTTP status behind it. */
-  readonly status?: number;
+  readonly status?: number | undefined;
+  /** The answer's `Retry-After`: what was asked for was not begun. */
+  readonly retryAfter?: string | undefined;
   readonly cause?: unknown;
 }
 
@@ -19,6 +21,7 @@ export class CliError extends Error {
   readonly field: string | undefined;
   readonly hint: string | undefined;
   readonly status: number | undefined;
+  readonly retryAfter: string | undefined;
 
   constructor(exitCode: ExitCode, message: string, options: CliErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -28,6 +31,7 @@ export class CliError extends Error {
     this.field = options.field;
     this.hint = options.hint;
     this.status = options.status;
+    this.retryAfter = options.retryAfter;
   }
 }
 

@@ -22,7 +22,7 @@ export const exitCodeMeanings: readonly (readonly [ExitCode, string])[] = [
   [exitCodes.notFound, 'what was named does not exist'],
   [exitCodes.unauthenticated, 'user name or password missing, wrong, or not allowed to do this'],
   [exitCodes.unreachable, 'no server answers'],
-  [exitCodes.runFailed, 'the run that was waited for failed or was cancelled'],
+  [exitCodes.runFailed, 'the run or build that was waited for failed or was cancelled'],
   [exitCodes.timedOut, 'gave up waiting'],
   [exitCodes.interrupted, 'interrupted (Ctrl-C); 143 after SIGTERM'],
 ];

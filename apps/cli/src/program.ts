@@ -1,5 +1,7 @@
 import { Command, Option } from 'commander';
+import { defineBuildCommands } from './define/build.ts';
 import { defineFileCommands } from './define/file.ts';
+import { defineImageCommands } from './define/image.ts';
 import { defineProfileCommands } from './define/profile.ts';
 import { defineRunCommands } from './define/run.ts';
 import { defineServiceCommands } from './define/service.ts';
@@ -61,7 +63,7 @@ export function createProgram(runtime: Runtime, state: ProgramState): Command {
     )
     .option(
       '--timeout <time>',
-      'how long to wait: for runs (default 1h), else for an answer (default 30s); 0 is no limit',
+      'how long to wait: for runs and builds (default 1h), else for an answer (default 30s); 0 is no limit',
     )
     .option('--json', 'write JSON for programs: one document, or a line for each thing that is followed')
     .option('--no-color', 'no colours (also with NO_COLOR set)')
@@ -78,6 +80,8 @@ export function createProgram(runtime: Runtime, state: ProgramState): Command {
   defineServiceCommands(program, run);
   defineRunCommands(program, run);
   defineFileCommands(program, run);
+  defineBuildCommands(program, run);
+  defineImageCommands(program, run);
   defineSystemCommands(program, run);
   return program.addHelpText('after', rootHelp());
 }

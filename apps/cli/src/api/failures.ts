@@ -71,6 +71,7 @@ export function answerError(connection: Connection, reply: HttpReply, body: stri
     field: problem.field,
     hint: hintOf(connection, reply),
     status: reply.status,
+    retryAfter: reply.header('retry-after'),
   });
 }
 

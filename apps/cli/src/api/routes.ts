@@ -1,5 +1,6 @@
 import type { CliError } from '../cli-error.ts';
 import type { JsonObject } from '../fdl/decode.ts';
+import { createBuildRoutes, type BuildApi } from './build-routes.ts';
 import { encodeKey, type ApiClient } from './client.ts';
 import type { HttpReply, StreamBody } from './transport.ts';
 import {
@@ -43,7 +44,7 @@ export interface CallRequest {
 }
 
 /** The server's routes (docs/http-api.md), one function each. */
-export interface Api {
+export interface Api extends BuildApi {
   services(): Promise<readonly JsonRecord[]>;
   /** Undefined where there is none of that name. */
   service(name: string): Promise<JsonRecord | undefined>;
@@ -108,6 +109,7 @@ export function createApi(client: ApiClient): Api {
     ...runRoutes(client),
     ...adminRoutes(client),
     ...objectRoutes(client),
+    ...createBuildRoutes(client),
   };
 }
 

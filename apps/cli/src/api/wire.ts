@@ -96,7 +96,7 @@ export function timeIn(source: JsonRecord, key: string): number | undefined {
   return Number.isNaN(at) ? undefined : at;
 }
 
-function required(source: JsonRecord, key: string, what: string): string {
+export function required(source: JsonRecord, key: string, what: string): string {
   const value = textIn(source, key);
   if (value === undefined) throw strangeAnswer(`${what} has no "${key}"`);
   return value;

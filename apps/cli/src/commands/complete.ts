@@ -5,6 +5,7 @@ import { configFileOf, readConfig } from '../profiles/config.ts';
 
 /** Longer than that nobody waits for the Tab key. */
 const patienceMs = 2000;
+/** Of runs and of builds. */
 const runCount = 50;
 
 /** Names for a shell, a line each. Says nothing of failures: it is called in the middle of somebody's line. */
@@ -36,6 +37,10 @@ async function namesOf(local: LocalContext, kind: string): Promise<readonly stri
       return (await context.api.services()).flatMap((service) => textIn(service, 'name') ?? []);
     case 'runs':
       return (await context.api.runs({}, runCount)).items.map(({ id }) => id);
+    case 'builds':
+      return (await context.api.builds({ limit: runCount })).items.map(({ id }) => id);
+    case 'images':
+      return (await context.api.images()).map(({ tag }) => tag);
     case 'buckets':
       return await bucketNames(context);
     default:

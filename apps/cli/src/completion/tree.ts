@@ -4,6 +4,8 @@ import type { Argument, Command, Option } from 'commander';
 export type Kind =
   | 'services'
   | 'runs'
+  | 'builds'
+  | 'images'
   | 'buckets'
   | 'profiles'
   | 'files'
@@ -84,12 +86,16 @@ function firstSentence(text: string): string {
 const kinds: Readonly<Record<string, Kind>> = {
   service: 'services',
   run: 'runs',
+  build: 'builds',
+  'image-tag': 'images',
   'bucket/path': 'buckets',
   'bucket/folder': 'buckets',
   profile: 'profiles',
   file: 'files',
   to: 'files',
   folder: 'folders',
+  kind: '=python nodejs go java php ruby dotnet',
+  'build-state': '=queued running succeeded failed cancelled expired',
   shell: '=bash zsh fish',
   language: '=sh python node',
   states: '=queued starting running succeeded failed cancelled superseded',

@@ -14,6 +14,9 @@ beforeEach(async () => {
   server = await startServer(({ url }, response) => {
     if (url === '/system/services') json(response, [{ name: 'thumbnail' }, { name: 'word-count' }]);
     else if (url.startsWith('/system/runs')) json(response, { runs: [run({ id: 'thumbnail-1' })] });
+    else if (url.startsWith('/system/builds')) json(response, { builds: [{ id: 'b-1', state: 'running' }] });
+    else if (url === '/system/images')
+      json(response, { images: [{ tag: 'python-1', image: 'i', digest: 'sha256:a' }] });
     else json(response, [{ bucket_name: 'photos' }]);
   });
 });
@@ -66,6 +69,9 @@ describe('bash', () => {
     ['sluice run ls --st', ['--state']],
     ['sluice run list --state su', ['succeeded', 'superseded']],
     ['sluice --timeout 5s run list --state=fa', ['failed']],
+    ['sluice build list --state can', ['cancelled']],
+    ['sluice build start --kind no', ['nodejs']],
+    ['sluice image ', ['delete', 'list', 'prune', 'show']],
     ['sluice completion ', ['bash', 'fish', 'zsh']],
     ['sluice init x --lang ', ['node', 'python', 'sh']],
     ['sluice __', []],
@@ -80,6 +86,8 @@ describe('bash', () => {
     expect(await bash('sluice service rm thumbnail wo')).toEqual(['word-count']);
     expect(await bash('sluice call th')).toEqual(['thumbnail']);
     expect(await bash('sluice run logs -f ')).toEqual(['thumbnail-1']);
+    expect(await bash('sluice build logs -f ')).toEqual(['b-1']);
+    expect(await bash('sluice image rm py')).toEqual(['python-1']);
     expect(await bash('sluice file ls ph')).toEqual(['photos/']);
     // The server that the line names.
     const before = server.seen.length;
