@@ -10,7 +10,7 @@ import { outputFailedCode } from '../io.ts';
 import { errorDocument } from '../output.ts';
 import { loadServices, type Loaded } from '../plan/load.ts';
 import { note } from '../say.ts';
-import { applyServices, type ApplyOptions } from './apply.ts';
+import { applyServices, type ApplyOptions, type ApplySettings } from './apply.ts';
 
 /** Unchanged for so long, a file counts as written. */
 const settleMs = 300;
@@ -18,7 +18,7 @@ const settleMs = 300;
 const lookMs = 2000;
 
 /**
- * Applies the files, and again whenever one of them or of their scripts changes, until Ctrl-C. Faults are said and waited out: somebody is
+ * Applies the files, and again whenever one of them, of their scripts or of their requirements files changes, until Ctrl-C. Faults are said and waited out: somebody is
  * at work on the files.
  */
 export async function watchAndApply(
@@ -90,7 +90,7 @@ async function applyOnce(context: Context, round: Round): Promise<string | undef
   if (watched.size > known || (await stateOf(watched)) !== settled) return undefined;
   try {
     if (loaded === undefined) throw fault;
-    await showApplied(context, loaded, isFirst);
+    await showApplied(context, loaded, { rebuilds: options.rebuild === true, showsUnchanged: isFirst });
   } catch (error) {
     context.signal.throwIfAborted();
     await showError(context, error);
@@ -99,8 +99,8 @@ async function applyOnce(context: Context, round: Round): Promise<string | undef
   return settled;
 }
 
-async function showApplied(context: Context, loaded: Loaded, isFirst: boolean): Promise<void> {
-  const { document } = await applyServices(context, loaded, isFirst);
+async function showApplied(context: Context, loaded: Loaded, settings: ApplySettings): Promise<void> {
+  const { document } = await applyServices(context, loaded, settings);
   await context.json?.line(document);
 }
 

@@ -9,15 +9,20 @@ export function defineServiceCommands(program: Command, run: RunCommand): void {
     '--cluster <id>',
     'only services of this cluster (the key above a service in the file)',
   ] as const;
+  const rebuild = [
+    '--rebuild',
+    'build images again where the ones that they begin with have changed',
+  ] as const;
   program
     .command('apply')
     .summary('make the services of FDL files, or change them')
     .description(
-      'Makes the server’s services those of the files: new ones are created, different ones replaced.',
+      'Makes the server’s services those of the files: images are built first, new services created, different ones replaced.',
     )
     .argument('<file...>', 'FDL files; "-" is standard input')
     .option(...cluster)
-    .option('--watch', 'apply again whenever a file or a script changes, until Ctrl-C')
+    .option('--watch', 'apply again whenever a file, a script or a requirements file changes, until Ctrl-C')
+    .option(...rebuild)
     .addHelpText(
       'after',
       examples(
@@ -37,6 +42,7 @@ export function defineServiceCommands(program: Command, run: RunCommand): void {
     )
     .argument('<file...>', 'FDL files; "-" is standard input')
     .option(...cluster)
+    .option(...rebuild)
     .addHelpText('after', '\nA line for each service: "+" is new, "~" is different, "=" is unchanged.\n')
     .action((files: string[], options: ApplyOptions, command: Command) =>
       run(command, async (context) => (await import('../commands/apply.ts')).plan(context, files, options)),

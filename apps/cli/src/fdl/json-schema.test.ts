@@ -56,9 +56,17 @@ describe('the schema', () => {
     expect(errorsOf(service(...lines))).toEqual([]);
   });
 
+  const build = 'build: {source: "python:3.11-slim", kind: python, file: requirements.txt, rebuild: base}';
+  it('takes a build in the place of an image, and not both', () => {
+    expect(errorsOf(service(build).replace('      image: i\n', ''))).toEqual([]);
+    expect(errorsOf(service(build))).not.toEqual([]);
+    expect(errorsOf(service('build: {source: a, kind: go}').replace('      image: i\n', ''))).not.toEqual([]);
+  });
+
   it.each([
     ['no functions', 'clusters: {}'],
     ['nothing below oscar', 'functions: {oscar: []}'],
+    ['neither image nor build', 'functions: {oscar: [c: {name: a, script: s}]}'],
     ['no script', 'functions: {oscar: [c: {name: a, image: i}]}'],
     ['a list for text', service('memory: [1]')],
     ['an unknown key', service('memroy: 1Gi')],

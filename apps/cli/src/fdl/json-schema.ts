@@ -1,5 +1,13 @@
 import { notes, type Note } from './notes.ts';
-import { cluster, service, storageProviders, type Fields, type Kind } from './schema.ts';
+import {
+  cluster,
+  oneOfKeys,
+  requiredKeys,
+  service,
+  storageProviders,
+  type Fields,
+  type Kind,
+} from './schema.ts';
 
 export type JsonSchema = Readonly<Record<string, unknown>>;
 
@@ -28,7 +36,7 @@ export function fdlJsonSchema(): JsonSchema {
     clusters: schemaOf({ mapOf: cluster }, 'clusters', used),
   };
   const { storage_providers: _, clusters: __, ...own } = service;
-  const fields = fieldsSchema({ fields: own, required: ['name', 'image', 'script'] }, '', used);
+  const fields = fieldsSchema({ fields: own, required: [...requiredKeys, ...oneOfKeys] }, '', used);
   const unused = Object.keys(notes).filter((path) => !used.has(path));
   if (unused.length > 0) throw new Error(`notes about keys that do not exist: ${unused.join(', ')}`);
   const properties = { ...(fields['properties'] as object), ...pick(shared) };
@@ -49,7 +57,15 @@ export function fdlJsonSchema(): JsonSchema {
       },
       ...pick(shared),
     },
-    definitions: { service: { ...fields, properties }, ...shared },
+    definitions: {
+      service: {
+        ...fields,
+        required: requiredKeys,
+        oneOf: oneOfKeys.map((key) => ({ required: [key] })),
+        properties,
+      },
+      ...shared,
+    },
   };
 }
 

@@ -68,8 +68,28 @@ const serviceNotes: Readonly<Record<string, Note>> = {
     suggested: ['CRITICAL', 'ERROR', 'WARNING', 'INFO', 'DEBUG', 'NOTSET'],
   },
   image: {
-    text: 'Container image with what the script needs.',
+    text: 'Container image with what the script needs. Required, unless `build` makes one.',
     examples: ['alpine:3', 'ghcr.io/example/tool:1.2'],
+  },
+  build: { text: 'What an image is built of, in place of `image`.' },
+  'build.source': { text: 'Image that it begins with.', examples: ['python:3.11-slim'] },
+  'build.kind': {
+    text: 'Language of the requirements file.',
+    suggested: ['python', 'nodejs', 'go', 'java', 'php', 'ruby', 'dotnet'],
+    examples: ['python'],
+  },
+  'build.file': {
+    text: 'The requirements file, relative to this file.',
+    examples: ['requirements.txt', 'package.json'],
+  },
+  'build.platforms': {
+    text: 'Platforms that it is built for (default: the builder’s own).',
+    examples: [['linux/amd64', 'linux/arm64']],
+  },
+  'build.rebuild': {
+    text: 'With `base`, every `sluice apply` has it built again where the image that it begins with has changed.',
+    suggested: ['base'],
+    examples: ['base'],
   },
   alpine: { text: 'The image is of Alpine Linux.' },
   token: { text: 'Token for calls; the server makes one.' },

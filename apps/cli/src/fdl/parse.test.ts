@@ -261,8 +261,8 @@ describe('errors', () => {
   it('wants name, image and script', () => {
     expect(problemsOf('functions: {oscar: [a: {memory: 1Gi}]}')).toEqual([
       'fdl.yaml:1:24: functions.oscar[0].a.name: is missing',
-      'fdl.yaml:1:24: functions.oscar[0].a.image: is missing',
       'fdl.yaml:1:24: functions.oscar[0].a.script: is missing',
+      'fdl.yaml:1:24: functions.oscar[0].a.image: is missing; "build" in its place makes one',
     ]);
     const long = 'functions: {oscar: [a: {name: ' + 'n'.repeat(40) + ', image: i, script: s}]}';
     expect(problemsOf(long)).toEqual([

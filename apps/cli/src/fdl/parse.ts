@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { isMap, isScalar, isSeq } from 'yaml';
 import type { Node } from 'yaml';
+import { readBuild, type FdlBuild } from './build.ts';
 import { decode, describe, itemsOf, knownEntries, type JsonObject } from './decode.ts';
 import { readDocument, type Entry, type FdlDocument } from './document.ts';
 import { childPath, FdlError, type FdlProblem } from './problem.ts';
@@ -12,7 +13,7 @@ export const maxScriptBytes = 1024 * 1024;
 /** OSCAR §1.2: 1 to 39 characters. */
 const maxNameLength = 39;
 
-/** A service as it goes to the server: only what the file states, its script and its cluster. */
+/** A service as it goes to the server: only what the file states, its script and its cluster. Where it has a `build`, its image is not there yet. */
 export interface ServiceDocument extends JsonObject {
   readonly name: string;
   readonly cluster_id: string;
@@ -21,6 +22,8 @@ export interface ServiceDocument extends JsonObject {
 
 export interface FdlService {
   readonly document: ServiceDocument;
+  /** What its image is built of, in place of one in `document`. */
+  readonly build?: FdlBuild;
   readonly file: string;
   readonly line: number;
   readonly column: number;
@@ -32,7 +35,7 @@ export interface Fdl {
   readonly warnings: readonly FdlProblem[];
 }
 
-/** The bytes of a script, at most `limit` and one more, or why they can't be had. */
+/** The bytes of a script or a requirements file, at most `limit` and one more, or why they can't be had. */
 export type ReadScript = (
   file: string,
   limit: number,
@@ -51,12 +54,15 @@ export function parseFdl(file: string, bytes: Uint8Array, readScript: ReadScript
   const services = serviceEntries(document, top).flatMap(([cluster, node, at]) => {
     const service = readService(document, node, at, cluster, shared);
     if (service === undefined) return [];
+    const build = buildOf(document, service, at, readScript);
     const script = scriptOf(document, service, at, readScript);
     if (script === undefined) return [];
-    const { document: stated, node: map } = service;
+    const { build: _, ...stated } = service.document;
+    const { node: map } = service;
     return [
       {
         document: { ...stated, cluster_id: cluster, script } as ServiceDocument,
+        ...(build === undefined ? {} : { build }),
         file,
         ...document.positionOf(map),
         path: at,
@@ -183,7 +189,8 @@ function clusterEntries(document: FdlDocument, item: Node, at: string): [string,
 interface ReadService {
   readonly document: JsonObject;
   readonly node: Node;
-  readonly scriptNode: Node | undefined;
+  /** Of its keys, in lower case. */
+  readonly own: ReadonlyMap<string, Node | undefined>;
 }
 
 function readService(
@@ -194,7 +201,7 @@ function readService(
   shared: JsonObject,
 ): ReadService | undefined {
   if (cluster.trim() === '') document.problem(node, at, 'the name of the cluster is empty');
-  const kind = { fields: schema.service, required: ['name', 'image', 'script'] };
+  const kind = { fields: schema.service, required: schema.requiredKeys };
   const stated = decode(document, node, kind, at) as JsonObject | undefined;
   if (stated === undefined) return undefined;
   const own = isMap(node) ? new Map(quietEntries(document, node)) : new Map<string, Node | undefined>();
@@ -202,7 +209,18 @@ function readService(
   if (typeof stated['name'] === 'string' && Array.from(stated['name']).length > maxNameLength) {
     document.problem(nameNode, childPath(at, 'name'), `is longer than ${maxNameLength} characters`);
   }
-  return { document: { ...stated, ...shared }, node, scriptNode: own.get('script') };
+  return { document: { ...stated, ...shared }, node, own };
+}
+
+function buildOf(
+  document: FdlDocument,
+  { document: stated, node, own }: ReadService,
+  at: string,
+  readFile: ReadScript,
+): FdlBuild | undefined {
+  const buildNode = own.get('build');
+  const parts = new Map(buildNode === undefined ? [] : quietEntries(document, buildNode));
+  return readBuild(document, { stated, at, node, own, parts }, readFile);
 }
 
 /** Keys in lower case with their nodes; the decoding has reported what is wrong with them. */
@@ -224,7 +242,7 @@ function scriptOf(
   const given = service.document['script'];
   if (typeof given !== 'string' || given === '') return undefined;
   const report = (message: string): undefined => {
-    document.problem(service.scriptNode ?? service.node, childPath(at, 'script'), message);
+    document.problem(service.own.get('script') ?? service.node, childPath(at, 'script'), message);
   };
   if (given.includes('\n')) return report('must be the path of a file, not the script itself');
   if (given.includes('\0')) return report('must be the path of a file');

@@ -114,6 +114,12 @@ const sluice: Fields = {
   },
 };
 
+/** What the image of a service is built of; the server never sees it. */
+const build: Kind = {
+  fields: { source: 'text', kind: 'text', file: 'text', platforms: 'texts', rebuild: 'text' },
+  required: ['source', 'kind', 'file'],
+};
+
 /** Keys of a service (OSCAR §2.1 and what Sluice adds under `sluice`). What each means is in `notes.ts`, for the JSON Schema. */
 export const service = {
   name: 'text',
@@ -130,6 +136,7 @@ export const service = {
   federation: { fields: federation },
   log_level: 'text',
   image: 'text',
+  build,
   alpine: 'boolean',
   token: 'text',
   file_stage_in: 'boolean',
@@ -156,6 +163,10 @@ export const service = {
   kserve: 'json',
   sluice: { fields: sluice },
 } as const satisfies Fields;
+
+export const requiredKeys = ['name', 'script'] as const;
+/** A service has one of these as well. */
+export const oneOfKeys = ['image', 'build'] as const;
 
 /** Keys that OSCAR v3 files have and v4 ignores without a word (OSCAR §2.4). */
 export const retiredKeys: readonly string[] = ['replicas', 'delegation', 'rescheduler_threshold'];

@@ -9,12 +9,24 @@ export interface Change {
   readonly hidden: boolean;
 }
 
+/** An image that is to be built for a service. */
+export interface PlannedBuild {
+  readonly kind: string;
+  readonly file: string;
+  /** `user:tag` */
+  readonly target: string;
+  /** The image is there; only whether the one that it begins with has changed is asked. */
+  readonly isCheck: boolean;
+}
+
 export interface ServicePlan {
   readonly service: string;
   readonly action: 'create' | 'update' | 'unchanged';
   readonly changes: readonly Change[];
   /** The file states secrets: the server never gives them back, so they can't be compared and are always sent. */
   readonly sendsSecrets: boolean;
+  /** Absent: its image is there, or it names one. */
+  readonly build?: PlannedBuild;
 }
 
 interface Leaf {

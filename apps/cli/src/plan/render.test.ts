@@ -37,6 +37,23 @@ it.each<[ServicePlan, string]>([
   expect(planLine(input, 7, plain)).toBe(line);
 });
 
+const build = { kind: 'python', file: 'requirements.txt', target: 'anna:demo-1', isCheck: false };
+const shown = 'build: python requirements.txt → image anna:demo-1';
+it.each<[ServicePlan, string]>([
+  [plan({ action: 'create', build }), `+ demo (new)  ${shown}`],
+  [plan({ build }), `~ demo  ${shown}`],
+  [
+    plan({ build, changes: [{ path: 'cpu', from: '1', to: '2', hidden: false }] }),
+    `~ demo  ${shown}, cpu 1 → 2`,
+  ],
+  [
+    plan({ action: 'unchanged', build: { ...build, isCheck: true } }),
+    `= demo unchanged  ${shown} (again, if its base has changed)`,
+  ],
+])('says what is to be built', (input, line) => {
+  expect(planLine(input, 4, plain)).toBe(line);
+});
+
 it('has colours where they are wanted', () => {
   expect(planLine(plan({ action: 'create' }), 4, createColors(true))).toBe(
     '\u001b[32m+ demo\u001b[39m (new)',
