@@ -42,3 +42,15 @@ test('faults are named all at once', () => {
   );
   expect(() => load({ OSCAR_USERNAME: 'a:b' })).toThrow(ConfigError);
 });
+
+test('accounts come from a file, which is named, or from the variable itself', () => {
+  expect(load({}).accounts).toBeUndefined();
+  expect(load({ SLUICE_ACCOUNTS_FILE: '/etc/accounts.yaml' }).accounts).toEqual({
+    path: '/etc/accounts.yaml',
+  });
+  const { accounts } = load({ SLUICE_ACCOUNTS: '[]' });
+  expect(accounts !== undefined && 'text' in accounts && accounts.text.reveal()).toBe('[]');
+  expect(() => load({ SLUICE_ACCOUNTS: '[]', SLUICE_ACCOUNTS_FILE: '/etc/accounts.yaml' })).toThrow(
+    /SLUICE_ACCOUNTS: is set together with SLUICE_ACCOUNTS_FILE/,
+  );
+});

@@ -45,6 +45,20 @@ export const apiVariables = {
     max: 104_857_600,
     fallback: 10_485_760,
   }),
+  SLUICE_BUILD_BODY_LIMIT: integer({
+    why: 'bytes a request for an image may have; its requirements file is base64 of at most 10 MB',
+    min: 1024,
+    max: 50_331_648,
+    fallback: 16_777_216,
+  }),
+  SLUICE_ACCOUNTS: secret({
+    why: 'accounts of the image builder beside the administrator’s, as JSON or YAML: a list of {login, uuid, key or key_sha256, env, blocked}',
+    fallback: undefined,
+  }),
+  SLUICE_ACCOUNTS_FILE: text({
+    why: 'a file with that list instead; it is read anew when it has changed',
+    fallback: '',
+  }),
   SLUICE_BODY_MEMORY: integer({
     why: 'bytes that all bodies in hand may have together; past it callers get 503',
     min: 1_048_576,
@@ -108,6 +122,10 @@ export interface ApiConfig {
   readonly idleTimeoutMs: number;
   readonly jobListingLimit: number;
   readonly bodyLimit: number;
+  /** Bytes of a request for an image. */
+  readonly buildBodyLimit: number;
+  /** Where the accounts of the image builder are listed (`createFileAccounts`). */
+  readonly accounts: { readonly path: string } | { readonly text: Secret } | undefined;
   /** Bytes of all bodies in hand. */
   readonly bodyMemory: number;
   /** Open streams of live events and logs. */
@@ -171,6 +189,8 @@ export function apiConfig(values: ConfigOf<typeof apiVariables>, facts: ApiFacts
     idleTimeoutMs: values.WRITE_TIMEOUT * 1000,
     jobListingLimit: values.JOB_LISTING_LIMIT,
     bodyLimit: values.SLUICE_BODY_LIMIT,
+    buildBodyLimit: values.SLUICE_BUILD_BODY_LIMIT,
+    accounts: accountsOf(values),
     bodyMemory: values.SLUICE_BODY_MEMORY,
     streams: values.SLUICE_STREAMS,
     streamsPerCaller: values.SLUICE_STREAMS_PER_CALLER,
@@ -191,4 +211,13 @@ export function apiConfig(values: ConfigOf<typeof apiVariables>, facts: ApiFacts
       secretKey: values.MINIO_SECRET_KEY,
     },
   });
+}
+
+/** As any secret the list may be in a file: `loadConfig` has read that as well and refused to have both. It is the file that is watched. */
+function accountsOf({
+  SLUICE_ACCOUNTS: list,
+  SLUICE_ACCOUNTS_FILE: path,
+}: ConfigOf<typeof apiVariables>): ApiConfig['accounts'] {
+  if (path !== '') return { path };
+  return list === undefined ? undefined : { text: list };
 }

@@ -142,6 +142,12 @@ export interface Accounts {
   find(uuid: string, key: string): Promise<Account | undefined>;
 }
 
+/** What the builder's routes work with. */
+export interface Builds {
+  readonly desk: BuildDesk;
+  readonly accounts: Accounts;
+}
+
 /**
  * Where images are asked for. All is the caller's own: what belongs to others is not found.
  * Rejects with AppError `invalid_input`, `unprocessable`, `limit_reached` (the queue is full; with seconds to wait), `unavailable` and says what to do.

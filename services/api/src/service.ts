@@ -33,6 +33,7 @@ import type { HttpContext } from './http/context.ts';
 import { createServer } from './http/server.ts';
 import { ownChecks } from './app/own-checks.ts';
 import type {
+  Builds,
   Capabilities,
   DeploymentChecks,
   Installation,
@@ -57,6 +58,8 @@ export interface ApiDeps {
   readonly installation: () => Installation;
   /** Asked for each `GET /system/status`. */
   readonly nodes: () => Promise<readonly NodeFacts[]>;
+  /** Absent where no images are built: the builder's routes answer 503. */
+  readonly builds?: Builds;
   /** For `GET /system/checks`. @default whether the bus, the ledger and the object store answer */
   readonly checks?: DeploymentChecks;
   readonly clock: Clock;

@@ -1,5 +1,5 @@
 import { isFinal, type Run } from '@sluice/shared/contracts';
-import type { RunLogRef, RunLogs } from '@sluice/shared/stores';
+import type { RunLogChunk, RunLogRef, RunLogs } from '@sluice/shared/stores';
 import { endsLine, withoutTimes } from '../domain/log-lines.ts';
 
 /** Bytes of one piece, at most. */
@@ -12,32 +12,31 @@ export interface LogPiece {
   readonly complete: boolean;
 }
 
+/** Reads bytes of one log. */
+export type ReadLog = (query: { offset: number; limit: number }) => Promise<RunLogChunk | undefined>;
+
 /** A piece of a run's log from a byte of the stored log on, with or without the lines' times. */
 export async function readPiece(
   run: Run,
   query: { readonly offset: number; readonly limit: number; readonly timestamps: boolean },
   logs: Pick<RunLogs, 'read'>,
 ): Promise<LogPiece> {
-  const ref = { service: run.service, runId: run.id };
+  const read: ReadLog = (piece) => logs.read({ service: run.service, runId: run.id }, piece);
   const { offset, limit, timestamps } = query;
-  const chunk = await logs.read(ref, { offset, limit });
+  const chunk = await read({ offset, limit });
   if (chunk === undefined)
     return { data: new Uint8Array(0), nextOffset: offset, complete: isFinal(run.state) };
   return {
-    data: timestamps ? chunk.data : withoutTimes(chunk.data, await beginsLine(ref, offset, logs)),
+    data: timestamps ? chunk.data : withoutTimes(chunk.data, await beginsLine(offset, read)),
     nextOffset: chunk.nextOffset,
     complete: chunk.complete && isFinal(run.state),
   };
 }
 
 /** Whether a line begins at a byte of a stored log. */
-export async function beginsLine(
-  ref: RunLogRef,
-  offset: number,
-  logs: Pick<RunLogs, 'read'>,
-): Promise<boolean> {
+export async function beginsLine(offset: number, read: ReadLog): Promise<boolean> {
   if (offset === 0) return true;
-  const before = await logs.read(ref, { offset: offset - 1, limit: 1 });
+  const before = await read({ offset: offset - 1, limit: 1 });
   return before === undefined || before.data.byteLength === 0 || endsLine(before.data);
 }
 

@@ -20,6 +20,17 @@ export function withoutTimes(piece: Uint8Array, atLineStart: boolean): Buffer {
   return Buffer.concat(parts);
 }
 
+/** A stored line, or a later piece of one, without its time. */
+export function splitTime(
+  line: Uint8Array,
+  beginsLine: boolean,
+): { readonly time: string | undefined; readonly text: Uint8Array } {
+  const bytes = Buffer.from(line.buffer, line.byteOffset, line.byteLength);
+  const length = beginsLine ? timeLength(bytes) : 0;
+  const time = length === 0 ? undefined : bytes.subarray(0, stampBytes - 1).toString('latin1');
+  return { time, text: bytes.subarray(length) };
+}
+
 function timeLength(line: Buffer): number {
   return stamp.exec(line.subarray(0, stampBytes).toString('latin1'))?.[0].length ?? 0;
 }

@@ -18,7 +18,13 @@ export function installAccess(app: FastifyInstance, authenticate: Authenticate):
   app.addHook('onRequest', (request, reply, done) => {
     const access = request.routeOptions.config.access;
     // Routes that do not exist: 404 before any login (OSCAR §0).
-    if (request.is404 || access === undefined || access === 'none' || access === 'proxy') {
+    if (
+      request.is404 ||
+      access === undefined ||
+      access === 'none' ||
+      access === 'proxy' ||
+      access === 'account'
+    ) {
       done();
       return;
     }
@@ -52,9 +58,12 @@ function calledService(request: FastifyRequest, authenticate: Authenticate): Pri
   return principal;
 }
 
+/** Of a 401. */
+export const challenge = 'Basic realm="Authorization Required"';
+
 /** OSCAR §0: a bare 401 with the challenge; Sluice's routes say more. */
 function refuseLogin(request: FastifyRequest, reply: FastifyReply): void {
-  void reply.header('www-authenticate', 'Basic realm="Authorization Required"');
+  void reply.header('www-authenticate', challenge);
   if (request.routeOptions.config.wire === 'sluice') {
     void reply.send(new AppError('unauthenticated', 'The request carries no valid credentials.'));
     return;

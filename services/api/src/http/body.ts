@@ -48,7 +48,9 @@ export function installBodies(app: FastifyInstance, limits: BodyLimits): void {
     done();
   });
   app.addContentTypeParser('*', async (request: FastifyRequest, payload: IncomingMessage) =>
-    readBody(payload, limits, (bytes) => hold(bytes, request)),
+    readBody(payload, { ...limits, limit: request.routeOptions.config.bodyBytes ?? limits.limit }, (bytes) =>
+      hold(bytes, request),
+    ),
   );
 }
 

@@ -16,7 +16,7 @@ import type { Runs } from '../app/runs.ts';
 import type { ServiceContext } from '../app/service-context.ts';
 import type { SubmitJob } from '../app/submit-job.ts';
 import type { ApiConfig } from '../config.ts';
-import type { Installation, NodeFacts, Random, UrlVerifier } from '../ports.ts';
+import type { Builds, Installation, NodeFacts, Random, UrlVerifier } from '../ports.ts';
 
 /** What the routes work with; made by the component. */
 export interface HttpContext {
@@ -47,6 +47,8 @@ export interface HttpContext {
   readonly checks: Checks;
   /** The last calls of services. */
   readonly callLog: CallLog;
+  /** Absent where no images are built. */
+  readonly builds?: Builds;
   readonly random: Random;
   readonly clock: Clock;
   readonly log: Logger;

@@ -1,4 +1,4 @@
-import cors from '@fastify/cors';
+import cors, { type FastifyCorsOptions } from '@fastify/cors';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { CorsConfig } from '../cors-config.ts';
 
@@ -15,6 +15,8 @@ const exposedHeaders = [
   'X-Log-Complete',
   'X-Sluice-Warning',
 ];
+/** What flask-cors lets through where every origin may. */
+const everyMethod = ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT'];
 /** Seconds for which a browser need not ask again. */
 const maxAge = 600;
 
@@ -35,12 +37,31 @@ export function installCors(app: FastifyInstance, config: CorsConfig): void {
   cors(
     app,
     (request: FastifyRequest, decide) => {
-      decide(null, isWanted(request, any, config.origins) ? allowed : { origin: false });
+      if (isOpen(request)) decide(null, openTo(request));
+      else decide(null, isWanted(request, any, config.origins) ? allowed : { origin: false });
     },
     (error) => {
       if (error !== undefined) throw error;
     },
   );
+}
+
+/** OpenServerless' routes are open to pages of every origin, as they are in the original; there are no cookies to misuse. */
+function isOpen(request: FastifyRequest): boolean {
+  return !request.is404 && request.routeOptions.config.wire === 'openserverless';
+}
+
+function openTo({ headers }: FastifyRequest): FastifyCorsOptions {
+  const { origin } = headers;
+  return {
+    origin: origin ?? '*',
+    methods: everyMethod,
+    exposedHeaders,
+    maxAge,
+    // `OPTIONS` without the marks of a preflight is answered by the route.
+    preflight: origin !== undefined && headers['access-control-request-method'] !== undefined,
+    optionsSuccessStatus: 200,
+  };
 }
 
 /** Whether the answer gets CORS headers. `OPTIONS` without the marks of a preflight is a method that no route has (OSCAR §0). */

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { AppError, type ErrorCode } from '@sluice/shared/errors';
 import type { Logger } from '@sluice/shared/telemetry';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { sendKo } from './envelope.ts';
 import type { Wire } from './types.ts';
 
 /** The only place where failures become HTTP. */
@@ -41,7 +42,7 @@ export type ErrorHandler = (
   wire?: Wire,
 ) => void;
 
-/** OSCAR's routes answer in text, Sluice's in `application/problem+json` (RFC 9457); our own bugs say nothing and are logged. */
+/** OSCAR's routes answer in text, Sluice's in `application/problem+json` (RFC 9457), OpenServerless' in its envelope; our own bugs say nothing and are logged. */
 export function createErrorHandler(log: Logger): ErrorHandler {
   return (error, request, reply, wire = request.routeOptions.config.wire) => {
     const problem = hasLeft(request) ? left : problemOf(error);
@@ -61,6 +62,7 @@ export function createErrorHandler(log: Logger): ErrorHandler {
     void reply.code(problem.status);
     if (request.method === 'HEAD') void reply.send();
     else if (wire === 'sluice') sendProblem(reply, problem);
+    else if (wire === 'openserverless') sendKo(reply, problem.status, problem.detail);
     else void reply.header('content-type', 'text/plain; charset=utf-8').send(problem.detail);
   };
 }

@@ -5,6 +5,7 @@ import type { Logger } from '@sluice/shared/telemetry';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Following } from '../app/live/follow-runs.ts';
 import { principalOf } from './access.ts';
+import { accountOf } from './account-access.ts';
 
 /** A stream that has nothing to say says so this often, so that nothing in between takes it for dead. */
 const heartbeatMs = 15_000;
@@ -25,11 +26,15 @@ export interface StreamLimits {
 
 /** Answers that do not end by themselves. */
 export interface EventStreams {
-  /** @throws AppError `limit_reached` for a caller with too many, `unavailable` where there are too many or the server stops */
+  /**
+   * @param contentType @default `text/event-stream`
+   * @throws AppError `limit_reached` for a caller with too many, `unavailable` where there are too many or the server stops
+   */
   send(
     request: FastifyRequest,
     reply: FastifyReply,
     source: (following: Following) => AsyncGenerator<string>,
+    contentType?: string,
   ): FastifyReply;
   /** Ends all of them at once. */
   close(): void;
@@ -51,9 +56,8 @@ export function createEventStreams(deps: {
   let closed = false;
 
   return {
-    send: (request, reply, source) => {
-      const principal = principalOf(request);
-      const caller = principal.kind === 'admin' ? 'admin' : principal.uid;
+    send: (request, reply, source, contentType = 'text/event-stream') => {
+      const caller = callerOf(request);
       if (closed) throw new AppError('unavailable', 'The server is stopping.', { retryAfterSeconds });
       checkRoom(
         [...open.values()].map((stream) => stream.caller),
@@ -76,7 +80,7 @@ export function createEventStreams(deps: {
       const paced = pace(stream, pieces, () => raw.destroy(), deps);
       return reply
         .headers({
-          'content-type': 'text/event-stream',
+          'content-type': contentType,
           'cache-control': 'no-store',
           'x-accel-buffering': 'no',
         })
@@ -91,6 +95,15 @@ export function createEventStreams(deps: {
       }
     },
   };
+}
+
+function callerOf(request: FastifyRequest): string {
+  if (request.routeOptions.config.access === 'account') {
+    const { admin, login } = accountOf(request);
+    return admin ? 'admin' : `account ${login}`;
+  }
+  const principal = principalOf(request);
+  return principal.kind === 'admin' ? 'admin' : principal.uid;
 }
 
 /** @throws AppError where one more stream of the caller is one too many */

@@ -9,6 +9,9 @@ export const tags = {
   jobs: "Runs and their logs in OSCAR's words.",
   buckets: 'Buckets, and presigned URLs.',
   objects: 'What is in buckets.',
+  builds: 'Requests for images, and their logs.',
+  images: 'Built images.',
+  openserverless: "The image builder in OpenServerless' words.",
   'dead-letters': 'Messages that could not be worked off.',
   system: 'The installation as a whole.',
   pages: 'For people with a browser, and this description.',
@@ -50,6 +53,8 @@ export interface Answer {
   /** Schemas by content type; none where the body is empty. */
   readonly content: Readonly<Record<string, TSchema>>;
   readonly headers?: Readonly<Record<string, TSchema>>;
+  /** Of a success that the route's example is not about. */
+  readonly example?: unknown;
 }
 
 /** One call as it may be, and its answer. A test makes the call: the answer must have this status and fit the schema. */
@@ -75,6 +80,7 @@ export const jsonType = 'application/json';
 export const textType = 'text/plain';
 export const htmlType = 'text/html';
 const eventStreamType = 'text/event-stream';
+export const ndjsonType = 'application/x-ndjson';
 export const bytesType = 'application/octet-stream';
 export const problemType = 'application/problem+json';
 
@@ -134,14 +140,14 @@ export interface DocumentedRoute {
   readonly method: string;
   readonly url: string;
   /** Kinds of credentials that it takes; none where nobody has to prove anything. */
-  readonly schemes: readonly ('basic' | 'bearer')[];
+  readonly schemes: readonly ('basic' | 'bearer' | 'account')[];
   readonly wire: Wire;
   readonly doc: RouteDoc;
 }
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** `redirect`: the twin with a slash, which the page does not show. */
-    doc?: RouteDoc | 'redirect';
+    /** `redirect`: the twin with a slash; `refusal`: a method that is none (405). The page shows neither. */
+    doc?: RouteDoc | 'redirect' | 'refusal';
   }
 }

@@ -8,6 +8,8 @@ export interface Route {
   readonly access: Access;
   readonly wire: Wire;
   readonly schema: RouteDoc;
+  /** Bytes of a body, where that is not the limit of all. */
+  readonly bodyBytes?: number;
   readonly handler: RouteHandlerMethod;
 }
 
@@ -17,7 +19,12 @@ export function addRoute(app: FastifyInstance, route: Route): void {
   app.route({
     method: route.method,
     url: route.url,
-    config: { access: route.access, wire: route.wire, doc: route.schema },
+    config: {
+      access: route.access,
+      wire: route.wire,
+      doc: route.schema,
+      ...(route.bodyBytes === undefined ? {} : { bodyBytes: route.bodyBytes }),
+    },
     schema: {
       ...(params === undefined ? {} : { params }),
       ...(querystring === undefined ? {} : { querystring }),
@@ -33,9 +40,41 @@ export function addRoute(app: FastifyInstance, route: Route): void {
   });
 }
 
+const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'] as const;
+
+/**
+ * Answers other methods of a route before any login, and `OPTIONS` with what there is, as Flask does; all other routes of ours say that
+ * there is nothing (OSCAR §0).
+ */
+export function refuseMethods(
+  app: FastifyInstance,
+  { url, allowed, wire }: { readonly url: string; readonly allowed: Route['method']; readonly wire: Wire },
+  refuse: (reply: FastifyReply) => FastifyReply,
+): void {
+  const allow = `OPTIONS, ${allowed}`;
+  // Before a body is read, in hooks: what a handler is given for has been read.
+  const add = (method: string | string[], answer: (reply: FastifyReply) => FastifyReply): void => {
+    const send = async (_request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> =>
+      answer(reply.header('allow', allow));
+    app.route({
+      method,
+      url,
+      config: { access: 'none', wire, doc: 'refusal' },
+      onRequest: send,
+      handler: send,
+    });
+  };
+  add(
+    methods.filter((method) => method !== allowed),
+    refuse,
+  );
+  add('OPTIONS', (reply) => reply.code(200).send());
+}
+
 function schemesOf(access: Access | undefined): DocumentedRoute['schemes'] {
   if (access === 'service-token') return ['bearer'];
   if (access === 'proxy') return ['basic', 'bearer'];
+  if (access === 'account') return ['basic', 'account'];
   return typeof access === 'object' ? access.schemes : [];
 }
 
@@ -44,7 +83,7 @@ export function collectRoutes(app: FastifyInstance): readonly DocumentedRoute[] 
   const routes: DocumentedRoute[] = [];
   app.addHook('onRoute', (route) => {
     const { access, wire = 'sluice', doc } = route.config ?? {};
-    if (doc === 'redirect') return;
+    if (doc === 'redirect' || doc === 'refusal') return;
     const name = `${String(route.method)} ${route.url}`;
     if (doc === undefined) throw new Error(`${name} does not say what it does`);
     routes.push({

@@ -6,6 +6,7 @@ import Fastify, {
   type FastifyHttpOptions,
 } from 'fastify';
 import { installAccess } from './access.ts';
+import { installAccountAccess } from './account-access.ts';
 import { installBodies } from './body.ts';
 import { installCallLog } from './call-log-hook.ts';
 import type { HttpContext } from './context.ts';
@@ -14,11 +15,14 @@ import { createErrorHandler, refuseBytes, type ErrorHandler } from './error-hand
 import { installObservation } from './observe.ts';
 import { sendText } from './replies.ts';
 import { bucketRoutes } from './routes/buckets.ts';
+import { buildRoutes } from './routes/builds.ts';
 import { deadLetterRoutes } from './routes/dead-letters.ts';
 import { deploymentRoutes } from './routes/deployment.ts';
+import { imageRoutes } from './routes/images.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { logRoutes } from './routes/logs.ts';
 import { objectRoutes } from './routes/objects.ts';
+import { openServerlessRoutes } from './routes/openserverless.ts';
 import { pageRoutes } from './routes/pages.ts';
 import { callRoutes } from './routes/run.ts';
 import { runRoutes } from './routes/runs.ts';
@@ -96,6 +100,7 @@ function install(
   app.setNotFoundHandler(notFound);
   installBodies(app, { limit: config.bodyLimit, memory: config.bodyMemory, timeoutMs: config.readTimeoutMs });
   installAccess(app, context.authenticate);
+  installAccountAccess(app, context);
   app.setErrorHandler((error, request, reply) => {
     onError(error, request, reply);
   });
@@ -109,7 +114,10 @@ function install(
   jobRoutes(app, context);
   callRoutes(app, context);
   logRoutes(app, context);
-  runRoutes(app, context);
+  const streams = runRoutes(app, context);
+  buildRoutes(app, context, streams);
+  imageRoutes(app, context);
+  openServerlessRoutes(app, context);
   deadLetterRoutes(app, context);
   void app.register((scope, _options, done) => {
     objectRoutes(scope, context);

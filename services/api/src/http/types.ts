@@ -2,8 +2,8 @@ import type { Span } from '@sluice/shared/telemetry';
 import type { Scheme } from '../app/authenticate.ts';
 import type { Action, Principal } from '../domain/policy.ts';
 
-/** How a route writes what is wrong: as OSCAR (text) or as Sluice (problem+json). */
-export type Wire = 'oscar' | 'sluice';
+/** How a route writes what is wrong: as OSCAR (text), as Sluice (problem+json) or as OpenServerless (JSON with `status: ko`). */
+export type Wire = 'oscar' | 'sluice' | 'openserverless';
 
 /** Who may call a route. There is no default: a route without it does not start. */
 export type Access =
@@ -13,6 +13,8 @@ export type Access =
   | 'service-token'
   /** The administrator, or a service's token in one of the places where a proxy may find it: the route itself looks (OSCAR §3.5). */
   | 'proxy'
+  /** An account of the builder, or the administrator in the same words (`account-access.ts`). */
+  | 'account'
   | {
       readonly schemes: readonly Scheme[];
       readonly action: Action;
@@ -24,6 +26,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     access?: Access;
     wire?: Wire;
+    /** Bytes of a body, where that is not the limit of all. */
+    bodyBytes?: number;
   }
   interface FastifyRequest {
     /** Set where the route's access is not `none`. */

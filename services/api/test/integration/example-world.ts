@@ -1,10 +1,12 @@
 import { echo } from './calls-fixture.ts';
 import { fakeRunner, sayRunners } from './fake-runner.ts';
 import { adminHeader, startFixture, type Fixture } from './fixture.ts';
+import { memoryDesk, type MemoryDesk } from './memory-desk.ts';
 
 /** An api in which everything exists that the examples of the routes speak of. */
 export async function startExampleWorld(): Promise<{ readonly api: Fixture; readonly token: string }> {
-  const api = await startFixture();
+  const builds = exampleBuilds();
+  const api = await startFixture({ deps: () => ({ builds }) });
   const done = async (method: string, path: string, call: Parameters<Fixture['call']>[2]): Promise<void> => {
     const answer = await api.call(method, path, call);
     if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${answer.text}`);
@@ -40,6 +42,17 @@ export async function startExampleWorld(): Promise<{ readonly api: Fixture; read
       },
     },
   };
+}
+
+function exampleBuilds(): MemoryDesk {
+  const desk = memoryDesk();
+  const id = '550e8400-e29b-41d4-a716-446655440000';
+  const at = Date.parse('2026-01-02T03:04:31.345Z');
+  desk.put({ id, user: 'oscar', state: 'succeeded', digest: 'sha256:1', started_at: at, ended_at: at });
+  desk.put({ id: '7d444840-9dc0-41d1-b245-5ffdce74fad2', user: 'oscar', state: 'running', started_at: at });
+  desk.log(id, '2026-01-02T03:04:07.101Z #5 collecting numpy\n', true);
+  desk.image('oscar', { tag: 'numpy', used_by: ['thumbnail'] });
+  return desk;
 }
 
 async function startRunner(api: Fixture): Promise<{ close(): Promise<void> }> {

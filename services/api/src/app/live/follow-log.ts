@@ -1,66 +1,97 @@
-import { isFinal, type Run } from '@sluice/shared/contracts';
-import type { RunLogChunk, RunLogs } from '@sluice/shared/stores';
-import { endsLine, withoutTimes } from '../../domain/log-lines.ts';
-import { encodeServerEvent } from '../../domain/server-event.ts';
-import { beginsLine } from '../read-log.ts';
-import { end, heartbeat, type FollowDeps, type Following } from './follow-runs.ts';
+import type { Clock } from '@sluice/shared/lifecycle';
+import type { RunLogChunk } from '@sluice/shared/stores';
+import { endsLine } from '../../domain/log-lines.ts';
+import { beginsLine, type ReadLog } from '../read-log.ts';
+import type { Bell } from './bell.ts';
+import type { Following } from './follow-runs.ts';
 
 /** Bytes of one read; a stored line that is longer comes in pieces. */
 const pieceBytes = 131_072;
-/** A log that grows is looked at this often, one that does not ever more seldom; the run's own events wake at once. */
+/** A log that grows is looked at this often, one that does not ever more seldom; what rings the bell wakes at once. */
 const firstPollMs = 100;
 const longestPollMs = 2000;
-const retryMs = 2000;
 const newline = 0x0a;
 
+/** A log, and whatever it is the log of. */
+export interface FollowedLog<T> {
+  readonly read: ReadLog;
+  /** As it is now; undefined where it is gone. */
+  readonly look: () => Promise<T | undefined>;
+  readonly hasEnded: (subject: T) => boolean;
+  /** It is looked at this often though nothing rings; at each heartbeat anyway. */
+  readonly lookMs: number;
+  /** Time that is left for the log to be completed when its subject has ended. */
+  readonly lingerMs: number;
+}
+
+/** How what is said looks. */
+export interface LogForm<T> {
+  /** What comes before all else. @param offset the byte at which the first line begins */
+  opening(offset: number): string;
+  line(stored: Uint8Array, at: { readonly next: number; readonly beginsLine: boolean }): string;
+  heartbeat(): string;
+  end(subject: T): string;
+}
+
 /**
- * A run's log line by line while it is written, then `end` with the run's final state. The id of a line is the byte of the
+ * A log line by line while it is written, then the end with its subject's final state. A line is named by the byte of the
  * stored log at which the next one begins.
+ * @param from `follow` false: what there is now, and the end where it has ended
  */
-export async function* followLog(
-  run: Run,
-  from: { readonly offset: number; readonly timestamps: boolean },
-  deps: FollowDeps & {
-    readonly logs: Pick<RunLogs, 'read'>;
-    readonly read: (id: string) => Promise<Run | undefined>;
+export async function* followLog<T>(
+  subject: T,
+  from: { readonly offset: number; readonly follow: boolean },
+  deps: {
+    readonly log: FollowedLog<T>;
+    readonly form: LogForm<T>;
+    readonly bell: Bell;
+    readonly clock: Clock;
   },
   { signal, heartbeatMs }: Following,
 ): AsyncGenerator<string> {
-  const { feed, clock, logs } = deps;
-  const ref = { service: run.service, runId: run.id };
-  await feed.open();
-  const bell = feed.bell(run.id);
+  const { log, form, bell, clock } = deps;
   try {
-    yield encodeServerEvent({ retry: retryMs, id: String(from.offset) });
+    const opening = form.opening(from.offset);
+    if (opening !== '') yield opening;
     let { offset } = from;
-    let now: Run | undefined = (await deps.read(run.id)) ?? run;
-    let atLineStart = from.timestamps || (await beginsLine(ref, offset, logs));
+    let now: T | undefined = (await log.look()) ?? subject;
+    let atLineStart = await beginsLine(offset, log.read);
     let pollMs = firstPollMs;
     let said = clock.monotonic();
+    let looked = said;
+    let endedAt: number | undefined;
     while (!signal.aborted) {
-      const chunk = await logs.read(ref, { offset, limit: pieceBytes });
+      const chunk = await log.read({ offset, limit: pieceBytes });
       const piece = chunk === undefined ? undefined : wholePiece(chunk);
       if (piece !== undefined) {
-        yield linesOf(piece, offset, from.timestamps, atLineStart);
+        yield linesOf(piece, offset, atLineStart, form);
         offset += piece.byteLength;
         atLineStart = endsLine(piece);
         pollMs = firstPollMs;
         said = clock.monotonic();
         // There is more already, or there will be no more.
         if (chunk?.complete === true || piece.byteLength > pieceBytes / 2) continue;
-      } else if (isFinal(now.state) && (chunk === undefined || chunk.complete)) {
-        yield end(now);
-        return;
       }
+      if (log.hasEnded(now)) {
+        endedAt ??= clock.monotonic();
+        const isWhole = piece === undefined && (chunk === undefined || chunk.complete);
+        if (isWhole || !from.follow || clock.monotonic() - endedAt >= log.lingerMs) {
+          yield form.end(now);
+          return;
+        }
+      }
+      if (!from.follow) return;
       const rung = await bell.wait(Math.min(pollMs, heartbeatMs), signal);
       pollMs = rung ? firstPollMs : Math.min(pollMs * 2, longestPollMs);
-      const quiet = clock.monotonic() >= said + heartbeatMs;
-      if (quiet && !signal.aborted) yield heartbeat();
+      const time = clock.monotonic();
+      const quiet = time >= said + heartbeatMs;
+      if (quiet && !signal.aborted) yield form.heartbeat();
       if (quiet) said = clock.monotonic();
-      // Events are quick, but may be missed: the ledger is asked now and then as well.
-      if (!rung && !quiet) continue;
-      // A run that is gone has no log any more, either; a client that comes again is told so.
-      now = await deps.read(run.id);
+      // The bell is quick, but may be missed: the subject is looked at now and then as well.
+      if (!rung && !quiet && time < looked + log.lookMs) continue;
+      looked = time;
+      // What is gone has no log any more, either; a client that comes again is told so.
+      now = await log.look();
       if (now === undefined) return;
     }
   } finally {
@@ -89,18 +120,17 @@ function wholeCharacters(data: Uint8Array): number {
   return data.byteLength;
 }
 
-/** One message a line. */
-function linesOf(piece: Uint8Array, offset: number, timestamps: boolean, atLineStart: boolean): string {
+function linesOf<T>(piece: Uint8Array, offset: number, atLineStart: boolean, form: LogForm<T>): string {
   const messages: string[] = [];
   for (let start = 0; start < piece.byteLength;) {
     const lineEnd = piece.indexOf(newline, start);
     const next = lineEnd < 0 ? piece.byteLength : lineEnd + 1;
-    const stored = piece.subarray(start, next);
-    const line = timestamps ? stored : withoutTimes(stored, start > 0 || atLineStart);
-    const data = Buffer.from(line)
-      .toString('utf8')
-      .replace(/\r?\n$/, '');
-    messages.push(encodeServerEvent({ id: String(offset + next), data }));
+    messages.push(
+      form.line(piece.subarray(start, next), {
+        next: offset + next,
+        beginsLine: start > 0 || atLineStart,
+      }),
+    );
     start = next;
   }
   return messages.join('');

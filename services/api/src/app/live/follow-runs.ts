@@ -79,11 +79,12 @@ export function heartbeat(id?: string): string {
 }
 
 /** The last word of a stream about one run. */
-export function end(run: Run): string {
-  return encodeServerEvent({ event: 'end', id: endId, data: stateData(run) });
+function end(run: Run): string {
+  return encodeServerEvent({ event: 'end', id: endId, data: runStateData(run) });
 }
 
-function stateData(run: Run): string {
+/** What an event says of a run's present state. */
+export function runStateData(run: Run): string {
   const { id, service, state, attempt, exit_code, failure } = run;
   return runEventData({
     run_id: id,
@@ -166,7 +167,7 @@ function asOf(run: Run | undefined, clock: Clock): AsOf | undefined {
 }
 
 function stateEvent(run: Run, id: string): string {
-  return encodeServerEvent({ event: 'run', id, data: stateData(run) });
+  return encodeServerEvent({ event: 'run', id, data: runStateData(run) });
 }
 
 /** Events may come later than the ledger's answer: those that it covers are left out. */

@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { TSchema } from 'typebox';
 import {
+  jsonType,
   Problem,
   problemType,
   tags,
@@ -10,6 +11,7 @@ import {
   type RequestBody,
   type RouteDoc,
 } from '../route-doc.ts';
+import { Ko } from '../envelope.ts';
 import { createComponents, withoutRequired, type Components, type Node } from './schemas.ts';
 
 const securitySchemes = {
@@ -18,6 +20,12 @@ const securitySchemes = {
     type: 'http',
     scheme: 'bearer',
     description: "A service's own token: 64 hexadecimal characters.",
+  },
+  account: {
+    type: 'apiKey',
+    in: 'header',
+    name: 'Authorization',
+    description: 'An account of the builder: `uuid:key`, as it is or as base64, alone or behind `Basic`.',
   },
   presigned: {
     type: 'apiKey',
@@ -144,7 +152,7 @@ function bodyOf(body: RequestBody, doc: RouteDoc, components: Components): objec
 function responsesOf(route: DocumentedRoute, components: Components): object {
   const { doc } = route;
   const answers = Object.entries(doc.response).map(([status, answer]) => {
-    const example = Number(status) === doc.example.status ? doc.example.response : undefined;
+    const example = Number(status) === doc.example.status ? doc.example.response : answer.example;
     return [status, answerOf(answer, example, components)] as const;
   });
   const errors = errorStatuses(route).map(
@@ -193,6 +201,7 @@ const meanings: Readonly<Record<number, string>> = {
   409: 'Not in this state, or the name is taken.',
   412: 'A condition of the request does not hold.',
   413: 'The body is too large.',
+  415: 'The content type is not JSON.',
   422: 'The event came through too many services.',
   429: 'A limit is reached: come back after `Retry-After` seconds.',
   500: 'A bug. The body is empty; `X-Request-Id` finds it in the log.',
@@ -202,14 +211,18 @@ const meanings: Readonly<Record<number, string>> = {
   507: 'The disk is full: come back after `Retry-After` seconds.',
 };
 
+const errorNames = { sluice: 'Problem', oscar: 'Text', openserverless: 'Ko' } as const;
+
 /** One component for each status and family. */
 function errorOf({ wire }: DocumentedRoute, status: number, components: Components): object {
-  const name = status === 500 ? 'Bug' : `${wire === 'sluice' ? 'Problem' : 'Text'}${status}`;
+  const name = status === 500 ? 'Bug' : `${errorNames[wire]}${status}`;
   const retry = { description: 'seconds', schema: { type: 'integer' } };
   const content =
     wire === 'sluice'
       ? { [problemType]: { schema: components.use(Problem) } }
-      : { [textType]: { schema: { type: 'string' } } };
+      : wire === 'openserverless'
+        ? { [jsonType]: { schema: components.use(Ko) } }
+        : { [textType]: { schema: { type: 'string' } } };
   return components.response(name, {
     description: meanings[status] ?? STATUS_CODES[status] ?? String(status),
     ...([429, 503, 507].includes(status) ? { headers: { 'Retry-After': retry } } : {}),

@@ -2,7 +2,7 @@ import { runStates, type RunState } from '@sluice/shared/contracts';
 import { AppError } from '@sluice/shared/errors';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Type, type Static } from 'typebox';
-import { followLog } from '../../app/live/follow-log.ts';
+import { followRunLog } from '../../app/live/follow-run-log.ts';
 import { endId, followRun, followRuns } from '../../app/live/follow-runs.ts';
 import type { RunEvent } from '../../app/live/run-feed.ts';
 import { parseStates } from '../../domain/run-wire.ts';
@@ -123,7 +123,25 @@ function filterOf(query: Static<typeof AllQuery>, principal: Principal): (event:
 
 /** The log of a run as a stream: `Accept: text/event-stream`, or `follow`. */
 export function wantsStream(request: FastifyRequest, follow: boolean | undefined): boolean {
-  return follow ?? headerOf(request, 'accept')?.toLowerCase().includes('text/event-stream') === true;
+  return follow ?? acceptsEvents(request);
+}
+
+export function acceptsEvents(request: FastifyRequest): boolean {
+  return headerOf(request, 'accept')?.toLowerCase().includes('text/event-stream') === true;
+}
+
+/**
+ * Where a log goes on for a client that comes again; `end` where it has read all.
+ * @throws AppError `invalid_input`
+ */
+export function logPlaceOf(request: FastifyRequest, first: number): number | 'end' {
+  const id = lastIdOf(request);
+  if (id === undefined) return first;
+  if (id === endId) return 'end';
+  if (/^\d{1,15}$/.test(id)) return Number(id);
+  throw new AppError('invalid_input', 'Last-Event-ID: must be the id of a message of this log', {
+    field: 'Last-Event-ID',
+  });
 }
 
 export async function sendLogStream(
@@ -137,14 +155,9 @@ export async function sendLogStream(
     timestamps?: boolean;
   };
   const run = await context.runs.get(principalOf(request), (request.params as Static<typeof Id>).id);
-  const id = lastIdOf(request);
-  if (id === endId) return sendStatus(reply, 204);
-  if (id !== undefined && !/^\d{1,15}$/.test(id)) {
-    throw new AppError('invalid_input', 'Last-Event-ID: must be the id of a message of this log', {
-      field: 'Last-Event-ID',
-    });
-  }
-  const from = { offset: id === undefined ? first : Number(id), timestamps };
+  const offset = logPlaceOf(request, first);
+  if (offset === 'end') return sendStatus(reply, 204);
+  const from = { offset, timestamps };
   const follow = { ...context, read: context.ledger.get };
-  return streams.send(request, reply, (following) => followLog(run, from, follow, following));
+  return streams.send(request, reply, (following) => followRunLog(run, from, follow, following));
 }

@@ -7,6 +7,7 @@ import { maxPiece, readPiece } from '../../app/read-log.ts';
 import { parseStates, runOnWire, WireRun } from '../../domain/run-wire.ts';
 import { principalOf } from '../access.ts';
 import type { HttpContext } from '../context.ts';
+import type { EventStreams } from '../event-streams.ts';
 import { headerOf, sendText } from '../replies.ts';
 import { runExamples } from '../examples/runs.ts';
 import { eventStream, json, nothing, text, type RouteDoc } from '../route-doc.ts';
@@ -97,8 +98,8 @@ const docs = {
   },
 } as const satisfies Record<string, RouteDoc>;
 
-/** Runs as a resource. */
-export function runRoutes(app: FastifyInstance, context: HttpContext): void {
+/** Runs as a resource. @returns the streams of this server, for routes that have some, too */
+export function runRoutes(app: FastifyInstance, context: HttpContext): EventStreams {
   const streams = liveRoutes(app, context);
   addRoute(app, {
     method: 'GET',
@@ -141,6 +142,7 @@ export function runRoutes(app: FastifyInstance, context: HttpContext): void {
     },
   });
   changeRoutes(app, context);
+  return streams;
 }
 
 function changeRoutes(app: FastifyInstance, context: HttpContext): void {
