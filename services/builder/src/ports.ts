@@ -82,7 +82,7 @@ export type BuildOutcome =
 export interface BuildStore {
   /**
    * Stores a ticket and joins it to the open build of its key, or to a new one where there is none (or `spec.force`).
-   * The new build's `order` makes users take turns: it is one more than the user's last one that waits, and at least that of the build that began last;
+   * The new build's `order` makes users take turns: it is one more than the user's last one that waits, and at least the highest that began;
    * it starts anew at 1 when nothing is open.
    */
   join(
@@ -104,6 +104,7 @@ export interface BuildStore {
       readonly state?: BuildState | undefined;
     },
   ): Promise<{ readonly tickets: readonly BuildTicket[]; readonly next?: string }>;
+  /** Its file is there until it has ended. */
   build(id: string): Promise<StoredBuild | undefined>;
   /**
    * A worker takes a build: it and its tickets are `running`.
@@ -131,7 +132,7 @@ export interface BuildStore {
     id: string,
     message: string,
   ): Promise<{ readonly ticket: BuildTicket; readonly abandoned: string | undefined } | undefined>;
-  /** Builds that wait or run, oldest first. */
+  /** Builds that wait or run, without their files, oldest first. */
   open(): Promise<readonly StoredBuild[]>;
   /** Numbers of one user, or of all. */
   counts(user?: string): Promise<{ readonly queued: number; readonly running: number }>;
@@ -143,7 +144,7 @@ export interface BuildStore {
     readonly removed: number;
     readonly builds: readonly { readonly user: string; readonly id: string }[];
   }>;
-  /** Resolves when something about open builds may have changed (a cancellation), or when aborted. */
+  /** Rejects with what is wrong, for a person. */
   check(): Promise<void>;
 }
 

@@ -58,7 +58,15 @@ export {
   type SecretBoxOptions,
   secretKeys,
 } from './secret-box.ts';
-export { openRedis, type RedisConnection, type RedisConnectionOptions } from './redis-connection.ts';
+export {
+  openRedis,
+  openRedisClient,
+  type RedisClient,
+  type RedisConnection,
+  type RedisConnectionOptions,
+  redisScript,
+  type RedisScript,
+} from './redis-connection.ts';
 export { createRedisLeases, type RedisLeasesOptions } from './redis-leases.ts';
 export { createRedisRunLedger, type RedisRunLedgerOptions } from './redis-run-ledger.ts';
 export { createNatsBus, type NatsBusOptions } from './nats-bus.ts';

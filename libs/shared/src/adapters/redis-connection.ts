@@ -52,25 +52,13 @@ export function redisScript(lua: string): RedisScript {
  * @throws AppError `invalid_input` for an address that is none
  */
 export async function openRedis(options: RedisConnectionOptions): Promise<RedisConnection> {
-  const settings = settingsOf(options);
-  // Loaded only where it is used.
-  const { Redis } = await import('ioredis');
-  const client = new Redis(settings);
-  const address = `${settings.host}:${settings.port}`;
-  const { cut, tried } = watch(client, address, options);
+  const { client, address, call, close } = await openRedisClient(options);
+  client.on('ready', () => void warnOfEviction(client, options.log));
   const prefix = `{${options.namespace}}:`;
-  const whenTried = async <T>(work: () => Promise<T>): Promise<T> => {
-    if (client.status !== 'ready') await tried;
-    try {
-      return await work();
-    } catch (error) {
-      throw fromRedisError(error, address, cut());
-    }
-  };
   return {
     address,
     run: async (script, args) =>
-      whenTried(async () => {
+      call(async () => {
         try {
           return await client.evalsha(script.sha, 1, prefix, ...args);
         } catch (error) {
@@ -79,13 +67,60 @@ export async function openRedis(options: RedisConnectionOptions): Promise<RedisC
         }
       }),
     check: async () => {
-      await whenTried(async () => client.ping());
+      await call(async () => client.ping());
+    },
+    close,
+  };
+}
+
+/** A client for a library that wants one. */
+export interface RedisClient {
+  readonly client: Redis;
+  readonly address: string;
+  /** Does something that uses the client, after the first try to connect. @throws AppError `unavailable`, `storage_full` */
+  call<T>(work: () => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a client with the settings of `openRedis`.
+ * @param patience `waiting` for a library that waits in its commands: they stay until they are answered, and are sent again after the connection was away
+ * @throws AppError `invalid_input` for an address that is none
+ */
+export async function openRedisClient(
+  options: RedisConnectionOptions,
+  patience: 'failing' | 'waiting' = 'failing',
+): Promise<RedisClient> {
+  const { commandTimeout, ...settings } = settingsOf(options);
+  // Loaded only where it is used.
+  const { Redis } = await import('ioredis');
+  const client = new Redis({ ...settings, ...(patience === 'failing' ? { commandTimeout } : waiting) });
+  const address = `${settings.host}:${settings.port}`;
+  const { cut, tried } = watch(client, address, options);
+  return {
+    client,
+    address,
+    call: async (work) => {
+      if (client.status !== 'ready') await tried;
+      try {
+        return await work();
+      } catch (error) {
+        throw fromRedisError(error, address, cut());
+      }
     },
     close: async () => {
       client.disconnect();
     },
   };
 }
+
+/** What is different where commands wait. A server that stands still is noticed later than the longest of them takes (10 s). */
+const waiting = {
+  enableOfflineQueue: true,
+  autoResendUnfulfilledCommands: true,
+  maxRetriesPerRequest: null,
+  socketTimeout: 30_000,
+} satisfies RedisOptions;
 
 /** Milliseconds between two tries to connect, at most. */
 const longestPause = 2000;
@@ -159,7 +194,6 @@ function watch(
     wasReady = true;
     cut = undefined;
     resolve();
-    void warnOfEviction(client, log);
   });
   client.on('error', (error: Error) => {
     const first = cut === undefined;
