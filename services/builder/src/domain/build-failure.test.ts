@@ -59,7 +59,7 @@ test.each([
     `failed to solve: reg:5000/x:1: failed to resolve source metadata for reg:5000/x:1: failed to do request: Head "http://reg:5000/v2/x/manifests/1": ${dial}`,
     'unavailable',
     'registry_unavailable',
-    /^The registry reg:5000 cannot be reached: .*connection refused\.$/,
+    'The registry reg:5000 cannot be reached: dial tcp 10.0.0.7:5000: connect: connection refused.',
   ],
   [
     'failed to solve: failed to push reg/x:1: unexpected status from POST request to https://reg/v2/x/blobs/uploads/: 403 Forbidden',
@@ -116,6 +116,24 @@ test.each([
     /certificate that is not trusted/,
   ],
   [
+    'failed to solve: failed to push reg:5000/x:1: unknown: invalid content range',
+    'storage_full',
+    'registry_unavailable',
+    'The registry reg:5000 lost a part of the image; perhaps its disk is full.',
+  ],
+  [
+    'failed to solve: failed to push reg:5000/x:1: unknown: unknown error',
+    'unavailable',
+    'registry_unavailable',
+    /^The registry reg:5000 did not take the image: .*unknown error\.$/,
+  ],
+  [
+    'failed to solve: failed to push reg/x:1: unexpected status from PUT request to https://reg/v2/x/manifests/1: 413 Request Entity Too Large',
+    'forbidden',
+    'registry_refused',
+    /413 Request Entity Too Large\.$/,
+  ],
+  [
     `listing workers for Build: failed to list workers: Unavailable: connection error: desc = "transport: Error while dialing: ${dial}"`,
     'unavailable',
     'builder_unavailable',
@@ -145,6 +163,15 @@ test.each([
   const found = buildFailure({ said, step: undefined });
   expect(found).toMatchObject({ code, details: { reason } });
   expect(found.message).toEqual(typeof message === 'string' ? message : expect.stringMatching(message));
+});
+
+test('the image that makes an SBOM is no base image', () => {
+  const name = 'resolve image config for docker-image://docker.io/docker/buildkit-syft-scanner:stable-1';
+  const error = 'docker.io/docker/buildkit-syft-scanner:stable-1: not found';
+  const said = `failed to solve: failed to resolve source metadata for ${error}`;
+  const found = buildFailure({ said, step: { name, error, lines: [] } });
+  expect(found).toMatchObject({ code: 'unprocessable', details: { reason: 'build_failed' } });
+  expect(found.message).toContain('without "sbom"');
 });
 
 test('the error of the step that pushes is looked at where the program says less', () => {

@@ -41,6 +41,10 @@ const daemonForm =
 const diskForm = /no space left on device|disk quota exceeded/i;
 const networkForm =
   /connection refused|connection reset|broken pipe|\bEOF\b|i\/o timeout|timeout|no such host|server misbehaving|network is unreachable|no route to host|deadline exceeded|too many requests/i;
+/** Not of the Dockerfile's: the program that makes an SBOM comes as an image. */
+const helperName = 'resolve image config for docker-image://';
+const invalidForm =
+  /(?:manifest|name|blob|digest|tag) (?:invalid|unknown)|invalid (?:manifest|repository name)|unsupported/i;
 const certificateForm = /x509: |tls: /i;
 const plainHttpForm = /server gave HTTP response to HTTPS client/;
 const accessForm =
@@ -67,7 +71,7 @@ export function buildFailure({ said, step }: FailureFacts): AppError {
     const why = said === '' ? 'it ended without a word' : firstLine(said);
     return buildError('unavailable', 'builder_unavailable', `The builder went away: ${why}.`);
   }
-  return buildError('unprocessable', 'build_failed', `The image cannot be built: ${cutText(said, maxSaid)}`);
+  return buildError('unprocessable', 'build_failed', `The image cannot be built: ${plainText(said)}`);
 }
 
 function stepFailure(exitCode: number, step: FailedStep | undefined, said: string): AppError {
@@ -92,13 +96,13 @@ function registryFailure(text: string, step: FailedStep | undefined): AppError {
   const common = registryTrouble(registry, text, status);
   if (common !== undefined) return common;
   const isRefused = status === 401 || status === 403 || accessForm.test(text);
-  if (isPush) {
-    const why = isRefused
-      ? 'its name and password are missing, wrong, or give no right to push'
-      : firstLine(text);
-    return buildError('forbidden', 'registry_refused', `${registry} does not take the image: ${why}.`);
-  }
+  if (isPush) return pushFailure(registry, text, status, isRefused);
   const image = imageIn(text);
+  if (step?.name.startsWith(helperName) === true) {
+    const why = 'BuildKit needs it to list what an image consists of: mirror it, or build without "sbom"';
+    const helper = image.replace('base image', 'image');
+    return buildError('unprocessable', 'build_failed', `${helper} cannot be used. ${why}.`);
+  }
   if (/no match for platform/.test(text)) {
     return buildError(
       'unprocessable',
@@ -119,6 +123,23 @@ function registryFailure(text: string, step: FailedStep | undefined): AppError {
   return buildError('unprocessable', 'base_missing', `${image} cannot be used: ${firstLine(text)}.`);
 }
 
+function pushFailure(registry: string, text: string, status: number, isRefused: boolean): AppError {
+  const refused = (why: string): AppError =>
+    buildError('forbidden', 'registry_refused', `${registry} does not take the image: ${why}.`);
+  if (isRefused) return refused('its name and password are missing, wrong, or give no right to push');
+  // What distribution answers to the rest of an upload whose beginning it could not write.
+  if (status === 416 || /invalid content range/.test(text)) {
+    const message = `${registry} lost a part of the image; perhaps its disk is full.`;
+    return buildError('storage_full', 'registry_unavailable', message);
+  }
+  if (status !== 0 || invalidForm.test(text)) return refused(firstLine(text));
+  return buildError(
+    'unavailable',
+    'registry_unavailable',
+    `${registry} did not take the image: ${firstLine(text)}.`,
+  );
+}
+
 /** Troubles of a registry that pass, by themselves or when somebody mends it. */
 function registryTrouble(registry: string, text: string, status: number): AppError | undefined {
   const passes = (message: string): AppError =>
@@ -133,15 +154,13 @@ function registryTrouble(registry: string, text: string, status: number): AppErr
   if (plainHttpForm.test(text)) {
     return passes("has no TLS: name it in SLUICE_REGISTRY_INSECURE, and in buildkitd's own configuration.");
   }
-  if (certificateForm.test(text)) return passes(`has a certificate that is not trusted: ${firstLine(text)}.`);
-  return status === 0 && networkForm.test(text)
-    ? passes(`cannot be reached: ${firstLine(text)}.`)
-    : undefined;
+  if (certificateForm.test(text)) return passes(`has a certificate that is not trusted: ${cause(text)}.`);
+  return status === 0 && networkForm.test(text) ? passes(`cannot be reached: ${cause(text)}.`) : undefined;
 }
 
 /** Of the address in a text; a token service's is not told apart from its registry's. */
 function hostIn(text: string): string | undefined {
-  return /https?:\/\/([\w.[\]:-]+)/.exec(text)?.[1];
+  return (/https?:\/\/([\w.[\]:-]+)/.exec(text) ?? /failed to push ([\w.[\]:-]+)\//.exec(text))?.[1];
 }
 
 function imageIn(text: string): string {
@@ -149,8 +168,18 @@ function imageIn(text: string): string {
   return name === undefined ? 'The base image' : `The base image ${name}`;
 }
 
-/** Without what each layer of the program put in front. */
+/** Of the network's own words, which stand behind what each layer of the programs put in front. */
+function cause(text: string): string {
+  const line = firstLine(text);
+  return (
+    /(?:: )((?:dial|read|write) \w+[: ].*|net\/http: .*|http: .*|tls: .*|x509: .*)$/.exec(line)?.[1] ?? line
+  );
+}
+
 function firstLine(text: string): string {
-  const [line = ''] = text.trim().split('\n');
-  return cutText(line.replace(/^(?:failed to solve: )+/, ''), maxSaid);
+  return plainText(text.trim().split('\n')[0] ?? '');
+}
+
+function plainText(text: string): string {
+  return cutText(text.replace(/^(?:failed to solve: )+/, ''), maxSaid);
 }

@@ -26,14 +26,14 @@ test('steps are told when they begin and end, and counted', () => {
   expect(reader.take(status({ vertexes: known }))).toEqual([]);
   expect(reader.progress()).toEqual({ done: 0, total: 3 });
   expect(reader.take(status({ vertexes: [done('d0', names[0] ?? '', { cached: true })] }))).toEqual([
-    '#2 [1/2] FROM busybox',
-    '#2 CACHED',
+    '#1 [1/2] FROM busybox',
+    '#1 CACHED',
   ]);
-  expect(reader.take(status({ vertexes: [started('d1', names[1] ?? '')] }))).toEqual(['#3 [2/2] RUN make']);
+  expect(reader.take(status({ vertexes: [started('d1', names[1] ?? '')] }))).toEqual(['#2 [2/2] RUN make']);
   expect(reader.progress()).toEqual({ done: 1, total: 3, step: '[2/2] RUN make' });
   // The same vertex is sent again with every change.
   expect(reader.take(status({ vertexes: [started('d1', names[1] ?? '')] }))).toEqual([]);
-  expect(reader.take(status({ vertexes: [done('d1', names[1] ?? '')] }))).toEqual(['#3 DONE']);
+  expect(reader.take(status({ vertexes: [done('d1', names[1] ?? '')] }))).toEqual(['#2 DONE']);
   expect(reader.counts()).toEqual({ steps: 2, cached: 1 });
   expect(reader.failed()).toBeUndefined();
 });

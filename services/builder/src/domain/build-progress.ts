@@ -35,7 +35,8 @@ export interface ProgressLimits {
 }
 
 interface Step {
-  readonly number: number;
+  /** In the order in which they are shown; 0 until then. */
+  number: number;
   readonly name: string;
   started: boolean;
   completed: boolean;
@@ -53,6 +54,7 @@ interface Stream {
 interface State {
   readonly limits: Required<ProgressLimits>;
   readonly steps: Map<string, Step>;
+  shown: number;
   said: string | undefined;
 }
 
@@ -65,7 +67,12 @@ const dockerfileStep = /^\[(?!internal\]|auth\])[^\]]*\d+\/\d+\] /;
 
 export function createProgressReader(limits: ProgressLimits = {}): ProgressReader {
   const { steps = 2000, lastLines = 20, lineLength = 8192 } = limits;
-  const state: State = { limits: { steps, lastLines, lineLength }, steps: new Map(), said: undefined };
+  const state: State = {
+    limits: { steps, lastLines, lineLength },
+    steps: new Map(),
+    shown: 0,
+    said: undefined,
+  };
   return {
     take: (line) => take(state, line),
     rest: () => [...state.steps.values()].flatMap((step) => flush(state, step)),
@@ -106,7 +113,7 @@ function begin(state: State, vertex: Fields, out: string[]): void {
     if (digest === '' || state.steps.size >= state.limits.steps) return;
     const name = cutText(cleanLine(textOf(vertex['name']).replaceAll('\n', ' ')), maxName);
     step = {
-      number: state.steps.size + 1,
+      number: 0,
       name,
       started: false,
       completed: false,
@@ -119,7 +126,7 @@ function begin(state: State, vertex: Fields, out: string[]): void {
   }
   const begins = !step.started && vertex['started'] !== undefined;
   step.started ||= begins;
-  if (begins && isShown(step)) out.push(`#${step.number} ${step.name}`);
+  if (begins && isShown(step)) out.push(`${label(state, step)} ${step.name}`);
 }
 
 function end(state: State, vertex: Fields, out: string[]): void {
@@ -133,15 +140,15 @@ function end(state: State, vertex: Fields, out: string[]): void {
     step.cached = vertex['cached'] === true;
     if (cacheName.test(step.name)) {
       // The first build of all has none: that is no failure, and must not look like one.
-      out.push(`#${step.number} ${error === '' ? 'DONE' : 'none is there'}`);
+      out.push(`${label(state, step)} ${error === '' ? 'DONE' : 'none is there'}`);
       return;
     }
     if (error === '') step.last.length = 0;
-    if (error === '' && isShown(step)) out.push(`#${step.number} ${step.cached ? 'CACHED' : 'DONE'}`);
+    if (error === '' && isShown(step)) out.push(`${label(state, step)} ${step.cached ? 'CACHED' : 'DONE'}`);
   }
   if (error === '' || step.error !== '' || cacheName.test(step.name)) return;
   step.error = error;
-  out.push(`#${step.number} ERROR: ${isShown(step) ? '' : `${step.name}: `}${error}`);
+  out.push(`${label(state, step)} ERROR: ${isShown(step) ? '' : `${step.name}: `}${error}`);
 }
 
 function takeLog(state: State, entry: Fields, out: string[]): void {
@@ -173,11 +180,16 @@ function takeWarning(state: State, warning: Fields, out: string[]): void {
   if (line !== '') out.push(`warning: ${line}`);
 }
 
+function label(state: State, step: Step): string {
+  if (step.number === 0) step.number = state.shown += 1;
+  return `#${step.number}`;
+}
+
 function say(state: State, step: Step, raw: string): readonly string[] {
   const line = cutText(cleanLine(raw), state.limits.lineLength);
   step.last.push(line);
   if (step.last.length > state.limits.lastLines) step.last.shift();
-  return [`#${step.number} ${line}`];
+  return [`${label(state, step)} ${line}`];
 }
 
 function flush(state: State, step: Step): readonly string[] {

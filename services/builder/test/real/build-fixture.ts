@@ -2,7 +2,7 @@ import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { openSync, readFileSync, readdirSync } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -95,16 +95,24 @@ export interface OwnServer {
 export const login = { username: 'anna', password: 'pass&word+of-anna' } as const;
 const passwordHash = '$2y$05$abcdefghijklmnopqrstuumwuTz4sZrWGRCrVDmASHpKlP7OpCUXy';
 
-export async function openOwnRegistry(settings: 'login' | 'read-only' | 'no-deletion'): Promise<OwnServer> {
+export async function openOwnRegistry(
+  settings: 'login' | 'read-only' | 'no-deletion' | 'full',
+): Promise<OwnServer> {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-registry-'));
   const port = await freePort();
+  const data = join(folder, 'data');
+  if (settings === 'full') {
+    await mkdir(data);
+    // Smaller than the base image; needs root, as the daemon does.
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=300k', 'tmpfs', data]);
+  }
   const users = join(folder, 'users');
   await writeFile(users, `${login.username}:${passwordHash}\n`);
   const config = {
     version: 0.1,
     log: { level: 'error' },
     storage: {
-      filesystem: { rootdirectory: join(folder, 'data') },
+      filesystem: { rootdirectory: data },
       delete: { enabled: settings !== 'no-deletion' },
       maintenance: { readonly: { enabled: settings === 'read-only' } },
     },

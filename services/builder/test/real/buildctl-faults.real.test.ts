@@ -123,6 +123,18 @@ test('a registry that is read-only', async () => {
   });
 });
 
+test('a registry whose disk is full', async () => {
+  const registry = await openOwnRegistry('full');
+  closers.push(registry.close);
+  const { end } = await shown(planOf(`${registry.host}/anna`, ['RUN true']));
+  expect(end).toMatchObject({
+    code: 'storage_full',
+    retry: 'later',
+    details: { reason: 'registry_unavailable' },
+    message: expect.stringContaining(registry.host),
+  });
+});
+
 test('the way to the daemon breaks in the middle', async () => {
   const relay = await openRelay(testBed().buildkit);
   closers.push(relay.cut);
@@ -179,6 +191,28 @@ test('a daemon with TLS; one that is stopped in the middle; one that is away', a
     code: 'unavailable',
     details: { reason: 'builder_unavailable' },
   });
+});
+
+test('a daemon that knows nothing takes steps from the cache in the registry', async () => {
+  const registry = await openOwnRegistry('login');
+  closers.push(registry.close);
+  const plan = planOf(`${registry.host}/anna`, ['COPY x /x', `RUN echo ${randomName()} > /y`], {
+    files: [{ name: 'x', text: 'of anna' }],
+    cache: `${registry.host}/anna/cache:python`,
+    logins: { [registry.host]: login },
+  });
+  expect((await shown(plan)).end).toMatchObject({ steps: 3 });
+  const daemon = await openOwnBuildkitd();
+  closers.push(daemon.close);
+  const other = open({ host: `tcp://${daemon.host}` });
+  const { end, text } = await shown({ ...plan, push: `${registry.host}/anna:two` }, other);
+  // The digest is another one where the base image has no history, as stand-ins have: BuildKit then says in it where layers came from.
+  expect(end).toMatchObject({ steps: 3, cached: 2 });
+  expect(text).not.toContain(login.password);
+  // Another user's build reads it where it is shared, and goes on without one that is not there.
+  const shared = [`${registry.host}/library/cache:python`, `${registry.host}/anna/cache:python`];
+  const more = { user: 'bob', push: `${registry.host}/bob:one`, cache: undefined, sharedCaches: shared };
+  expect((await shown({ ...plan, ...more }, other)).end).toMatchObject({ cached: 2 });
 });
 
 test('a program that is not there', async () => {
