@@ -15,6 +15,9 @@ let data: string;
 let server: Server;
 let world: World;
 let operations: readonly Operation[];
+/** Those of the image builder, which this server has none of. */
+let builder: readonly Operation[];
+const builderTags: ReadonlySet<string> = new Set(['builds', 'images', 'openserverless']);
 let sent = 0;
 const width = 24;
 const bodyLimit = 2_000_000;
@@ -31,7 +34,9 @@ beforeAll(async () => {
     },
   });
   world = await createWorld(server);
-  operations = await readOperations(server);
+  const all = await readOperations(server);
+  operations = all.filter(({ tag }) => !builderTags.has(tag));
+  builder = all.filter(({ tag }) => builderTags.has(tag));
 });
 afterAll(async () => {
   await server.stop('SIGKILL');
@@ -144,6 +149,15 @@ describe('every operation of /openapi.json', () => {
       .split('\n')
       .filter((line) => line.includes('"level":50'));
     expect(bugs).toEqual([]);
+  });
+
+  test('of the image builder says what is missing where there is none', async () => {
+    expect(builder.length).toBeGreaterThan(10);
+    for (const operation of builder) {
+      const answer = await sendRaw(server.url, requestOf(operation, world));
+      expect(answer.status, operation.name).toBe(503);
+      expect(answer.body, operation.name).toContain('BUILDKIT_HOST');
+    }
   });
 
   test('takes the examples that delete, as the others, after all that', async () => {

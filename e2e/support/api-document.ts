@@ -20,6 +20,7 @@ export interface Operation {
   readonly name: string;
   readonly method: string;
   readonly path: string;
+  readonly tag: string;
   /** Whose errors are problems; OSCAR's are texts. */
   readonly wire: 'oscar' | 'sluice';
   readonly scheme: 'basic' | 'bearer' | 'presigned' | 'none';
@@ -31,6 +32,7 @@ export interface Operation {
 }
 
 interface Description {
+  readonly tags: readonly string[];
   readonly parameters?: readonly Parameter[];
   readonly security: readonly Readonly<Record<string, unknown>>[];
   readonly requestBody?: {
@@ -63,6 +65,7 @@ function operationOf(document: Document, path: string, method: string, described
     name: `${method} ${path}`,
     method,
     path,
+    tag: described.tags[0] ?? '',
     wire: problems ? 'sluice' : 'oscar',
     scheme: scheme as Operation['scheme'],
     parameters: described.parameters ?? [],

@@ -340,6 +340,13 @@ describe('other methods', () => {
     ]);
   });
 
+  test('HEAD is one, and a path that is no UTF-8 is 400 in the same form', async () => {
+    const head = await api.call('HEAD', `${root}/status`, { as: null });
+    expect([head.status, head.text]).toEqual([405, '']);
+    const answer = await send('GET', '/%zz');
+    expect([answer.status, (answer.json() as { status: string }).status]).toEqual([400, 'ko']);
+  });
+
   test('OPTIONS says what there is', async () => {
     const answer = await api.call('OPTIONS', `${root}/start`, { as: null });
     expect([answer.status, answer.text, answer.headers['allow']]).toEqual([200, '', 'OPTIONS, POST']);

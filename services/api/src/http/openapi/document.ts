@@ -202,7 +202,7 @@ const meanings: Readonly<Record<number, string>> = {
   412: 'A condition of the request does not hold.',
   413: 'The body is too large.',
   415: 'The content type is not JSON.',
-  422: 'The event came through too many services.',
+  422: 'It is understood and cannot be done: an event that came through too many services, an image that cannot be built so.',
   429: 'A limit is reached: come back after `Retry-After` seconds.',
   500: 'A bug. The body is empty; `X-Request-Id` finds it in the log.',
   502: 'The runner was lost while it had the call: nobody knows how far the script came.',
