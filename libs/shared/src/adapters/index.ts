@@ -40,6 +40,11 @@ export {
   type RegistryClientDeps,
 } from './registry-client.ts';
 export type { ImageDetails } from './registry-details.ts';
+export {
+  createRegistryPushProbe,
+  type RegistryPushProbe,
+  type RegistryPushProbeDeps,
+} from './registry-probe.ts';
 export { createImageFactsCache, type ImageFactsCacheOptions } from './image-facts-cache.ts';
 export {
   createNatsDefinitionStore,

@@ -130,6 +130,10 @@ export interface PruneReport {
   readonly removed: readonly { readonly image: string; readonly why: string }[];
   /** Tags that stay though the policy would take them, and why: `used by service x`. */
   readonly kept: readonly { readonly image: string; readonly why: string }[];
+  /** What could not be looked at or removed, and why; it is tried again at the next round. */
+  readonly failed?: readonly { readonly image: string; readonly why: string }[];
+  /** Entries that were left out of these lists because they are too many. */
+  readonly more?: number;
   /** Whether the registry was collected; absent where it is not ours to collect. */
   readonly collection?: {
     readonly state: 'done' | 'scheduled' | 'unsupported';

@@ -3,3 +3,8 @@ export { createImageRegistry, type ImageRegistryDeps } from './registry-images.t
 export { createBullBuildQueue, type BullBuildQueueOptions } from './bull-build-queue.ts';
 export { createBullBuildWorkers, type BullBuildWorkersOptions } from './bull-build-workers.ts';
 export { createRedisBuildStore, type RedisBuildStoreOptions } from './redis-build-store.ts';
+export { createCommandRegistryKeeper, type CommandRegistryKeeperOptions } from './command-registry-keeper.ts';
+export type { KubeAccess } from './kube-registry-api.ts';
+export { createKubeRegistryKeeper, type KubeRegistryKeeperOptions } from './kube-registry-keeper.ts';
+export { createRedisCollectionState } from './redis-collection-state.ts';
+export { createRedisImageUses } from './redis-image-uses.ts';
