@@ -26,6 +26,8 @@ export interface AppErrorOptions {
   field?: string;
   /** Seconds after which a retry makes sense; sent as `Retry-After`. */
   retryAfterSeconds?: number;
+  /** Where it is another one than the code's: what nobody has set up is not there in a minute either. */
+  retry?: RetryVerdict;
   /** Values worth logging beside the static message; never secrets. */
   details?: Readonly<Record<string, unknown>>;
   cause?: unknown;
@@ -43,7 +45,7 @@ export class AppError extends Error {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'AppError';
     this.code = code;
-    this.retry = errorCodes[code];
+    this.retry = options.retry ?? errorCodes[code];
     this.field = options.field;
     this.retryAfterSeconds = options.retryAfterSeconds;
     this.details = options.details ?? {};

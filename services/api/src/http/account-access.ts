@@ -44,6 +44,7 @@ function noBuilder(): AppError {
   return new AppError(
     'unavailable',
     'This installation builds no images. Set REDIS_URL, BUILDKIT_HOST and REGISTRY_HOST.',
+    { retry: 'never' },
   );
 }
 

@@ -212,6 +212,8 @@ test('without a builder every route says what to set', async () => {
     for (const path of ['/system/builds', '/system/images', '/system/builds/x/logs']) {
       const answer = await bare.call('GET', path);
       expect([answer.status, answer.json()]).toMatchObject([503, { code: 'unavailable', detail: message }]);
+      // Clients would wait for it.
+      expect(answer.headers).not.toHaveProperty('retry-after');
     }
   } finally {
     await bare.close();
