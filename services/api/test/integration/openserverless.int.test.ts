@@ -272,10 +272,10 @@ describe('POST /ensure', () => {
         message: 'Built in 3 s',
       },
     ]);
-    expect(desk.asked.findLast(({ what }) => what === 'ensure')?.value).toEqual({
-      builder: 'python',
-      file: 'numpy\n',
-      retry: false,
+    expect(desk.asked.findLast(({ what }) => what === 'ensure')).toEqual({
+      what: 'ensure',
+      caller: { login: 'anna', admin: false, env: {} },
+      value: { builder: 'python', file: 'numpy\n', retry: false },
     });
   });
 

@@ -189,7 +189,9 @@ function statusHandler(context: HttpContext): Handler {
 function ensureHandler(context: HttpContext): Handler {
   return async (request, reply) => {
     const desk = deskOf(context);
-    const ticket = await desk.ensure(accountOf(request), readEnsure(jsonOf(request), desk.builders()));
+    // What is named by its content lies in the installation's registry: the original leaves the caller's `REGISTRY_*` out here, too.
+    const caller = { ...accountOf(request), env: {} };
+    const ticket = await desk.ensure(caller, readEnsure(jsonOf(request), desk.builders()));
     return sendEnsured(reply, ticket);
   };
 }
