@@ -92,6 +92,11 @@ local function dropTicket(user, id)
   return t[1]
 end
 
+-- Makes room for a ticket of the same id. Writes nothing where there is none: a full memory has to refuse what comes then.
+local function replaceTicket(user, id)
+  if call('EXISTS', ticketKey(user, id)) == 1 then dropTicket(user, id) end
+end
+
 local function storeTicket(user, id, facts, created, build, state)
   call('HSET', ticketKey(user, id), 'facts', facts, 'created', created, 'build', build, 'state', state)
   call('ZADD', p .. 'u:' .. user, 0, created .. id)
@@ -131,7 +136,7 @@ else
   if call('EXISTS', p .. 'b:' .. build) == 1 then return { 'taken' } end
 end
 
-dropTicket(user, ticket)
+replaceTicket(user, ticket)
 if not joined then
   local last = tonumber(call('ZREVRANGE', p .. 'w:' .. user, 0, 0, 'WITHSCORES')[2] or '0')
   local turn = tonumber(call('GET', p .. 'turn') or '1')
@@ -152,7 +157,7 @@ return { joined and 'joined' or 'created', seeBuild(id, false), seeTicket(user, 
 export const putScript: RedisScript = redisScript(`${reading}${ending}
 local user, id = ARGV[1], ARGV[2]
 if not standing(user, id) then
-  dropTicket(user, id)
+  replaceTicket(user, id)
   storeTicket(user, id, ARGV[3], ARGV[4], ARGV[5], ARGV[6])
   endTicket(user, id, ARGV[8], ARGV[6],
     { started = ARGV[7], message = ARGV[9], code = ARGV[10], progress = ARGV[11], digest = ARGV[12], size = ARGV[13] })

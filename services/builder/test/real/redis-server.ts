@@ -15,7 +15,8 @@ export interface OwnRedis {
   close(): Promise<void>;
 }
 
-export async function startRedis(): Promise<OwnRedis> {
+/** @param settings as on its command line: `['--maxmemory', '10mb']` */
+export async function startRedis(settings: readonly string[] = []): Promise<OwnRedis> {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-builds-'));
   const port = await freePort();
   const url = `redis://127.0.0.1:${port}`;
@@ -28,7 +29,7 @@ export async function startRedis(): Promise<OwnRedis> {
   };
   const start = async (): Promise<void> => {
     const args = ['--bind', '127.0.0.1', '--port', `${port}`, '--dir', folder, '--save', ''];
-    server = spawn('redis-server', [...args, '--appendonly', 'yes', '--appendfsync', 'always'], {
+    server = spawn('redis-server', [...args, '--appendonly', 'yes', '--appendfsync', 'always', ...settings], {
       stdio: 'ignore',
     });
     server.once('error', () => undefined);
