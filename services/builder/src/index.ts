@@ -10,3 +10,5 @@ export {
   retentionPolicyOf,
   type CleanUpConfig,
 } from './config-clean-up.ts';
+export { dockerfileFor, type BuildContext, type ImageMaking } from './domain/dockerfile.ts';
+export { recipes, type Recipe } from './domain/recipes/index.ts';
