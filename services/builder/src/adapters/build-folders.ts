@@ -109,7 +109,7 @@ export async function writeBuildFiles(folder: string, plan: BuildPlan): Promise<
   try {
     for (const place of [places.context, places.dockerfile, places.docker])
       await mkdir(place, { mode: 0o700 });
-    await writeFile(join(places.dockerfile, 'Dockerfile'), plan.dockerfile);
+    await writeSent(join(places.dockerfile, 'Dockerfile'), plan.dockerfile);
     await writeFile(
       join(places.docker, 'config.json'),
       JSON.stringify({ auths: Object.fromEntries(auths) }),
@@ -124,10 +124,6 @@ export async function writeBuildFiles(folder: string, plan: BuildPlan): Promise<
   return places;
 }
 
-/**
- * BuildKit keeps the context of the build before, whoever's it was, and takes a file of the same name, size and time for the same: two users who
- * ask within one tick of the file system's clock could get each other's. So the time is made of the content.
- */
 async function writeContextFile(context: string, name: string, text: string): Promise<void> {
   if (!fileName.test(name)) {
     throw new AppError(
@@ -140,6 +136,14 @@ async function writeContextFile(context: string, name: string, text: string): Pr
   }
   const path = join(context, name);
   await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+  await writeSent(path, text);
+}
+
+/**
+ * BuildKit keeps the context of the build before, whoever's it was, and takes a file of the same name, size and time for the same: two users who
+ * ask within one tick of the file system's clock could get each other's. So the time is made of the content.
+ */
+async function writeSent(path: string, text: string): Promise<void> {
   await writeFile(path, text, { mode: 0o644 });
   const time = contentTime(text);
   await utimes(path, time, time);

@@ -102,13 +102,13 @@ async function build(client: Client, folder: string, plan: BuildPlan, context: C
     timeoutMs: plan.timeoutMs,
     signal: context.signal,
     onLine: output.take,
+    onEnd: output.rest,
   });
   if (end.kind === 'cancelled') throw buildError('cancelled', 'cancelled', 'The build was cancelled.');
   if (end.kind === 'timed_out') {
     const seconds = Math.round(plan.timeoutMs / 1000);
     throw buildError('timed_out', 'timed_out', `The build took longer than ${seconds} s and was ended.`);
   }
-  await output.rest();
   if (end.kind === 'signalled') {
     const why = `its program was ended by ${end.signal}`;
     throw buildError('unavailable', 'builder_unavailable', `The builder went away: ${why}.`);
@@ -201,7 +201,7 @@ async function check(client: Client, folder: string): Promise<void> {
 async function run(
   client: Client,
   folder: string,
-  request: Pick<ProgramRequest, 'args' | 'env' | 'timeoutMs' | 'signal' | 'onLine'>,
+  request: Pick<ProgramRequest, 'args' | 'env' | 'timeoutMs' | 'signal' | 'onLine' | 'onEnd'>,
 ): Promise<ProgramEnd> {
   const { options, limits } = client;
   const { program = 'buildctl' } = options;

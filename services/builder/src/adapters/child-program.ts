@@ -18,6 +18,8 @@ export interface ProgramRequest {
   readonly maxLine: number;
   /** Lines of standard error, one at a time: while it is busy nothing is read, and the program waits. */
   readonly onLine: (line: string) => Promise<void>;
+  /** After the last line, unless nobody waits for it any more. */
+  readonly onEnd?: () => Promise<void>;
 }
 
 export type ProgramEnd =
@@ -113,7 +115,7 @@ async function exitOf(child: ChildProcess): Promise<Exit> {
 
 async function readLines(
   stream: Readable,
-  { onLine, maxLine }: ProgramRequest,
+  { onLine, onEnd, maxLine }: ProgramRequest,
   ignore: AbortSignal,
 ): Promise<void> {
   const { promise: ignored, resolve } = Promise.withResolvers<void>();
@@ -141,9 +143,13 @@ async function readLines(
     delivered.catch(() => undefined);
     await Promise.race([delivered, ignored]);
   }
-  const last = deliver(isTooLong ? [] : [rest]);
-  last.catch(() => undefined);
-  await Promise.race([last, ignored]);
+  const finish = async (): Promise<void> => {
+    await deliver(isTooLong ? [] : [rest]);
+    if (!ignore.aborted) await onEnd?.();
+  };
+  const finished = finish();
+  finished.catch(() => undefined);
+  await Promise.race([finished, ignored]);
 }
 
 async function endGroup(clock: Clock, group: number, graceMs: number): Promise<void> {

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import type { ImageDetails } from '../ports.ts';
 import { createImageRegistry, type ImageRegistryDeps } from './registry-images.ts';
 
 type Page = Awaited<ReturnType<ImageRegistryDeps['client']['listTags']>>;
@@ -6,13 +7,14 @@ type Page = Awaited<ReturnType<ImageRegistryDeps['client']['listTags']>>;
 function openWith(
   pages: Readonly<Record<string, Page>>,
   maxTags?: number,
+  details?: ImageDetails,
 ): ReturnType<typeof createImageRegistry> {
   const nobody = (): never => {
     throw new Error('not asked here');
   };
   const client: ImageRegistryDeps['client'] = {
     imageFacts: nobody,
-    imageDetails: nobody,
+    imageDetails: () => Promise.resolve(details),
     headManifest: nobody,
     putTag: nobody,
     deleteTag: nobody,
@@ -20,6 +22,18 @@ function openWith(
   };
   return createImageRegistry({ client, ...(maxTags === undefined ? {} : { maxTags }) });
 }
+
+test("the moment that all built images name is no image's age", async () => {
+  const details = { digest: 'd', size: 1, parts: [], labels: {} };
+  for (const [createdAt, expected] of [
+    [Date.UTC(2020, 0, 1), undefined],
+    [Date.UTC(2020, 0, 2), Date.UTC(2020, 0, 2)],
+    [undefined, undefined],
+  ]) {
+    const registry = openWith({}, undefined, { ...details, createdAt });
+    expect(await registry.details('r/x:1')).toEqual({ ...details, createdAt: expected });
+  }
+});
 
 test('all pages are read', async () => {
   const registry = openWith({ '': { tags: ['a', 'b'], next: 'p2' }, p2: { tags: ['b', 'c'] } });

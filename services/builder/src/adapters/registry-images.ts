@@ -1,6 +1,7 @@
 import type { RegistryClient } from '@sluice/shared/adapters';
 import { AppError } from '@sluice/shared/errors';
-import type { ImageRegistry } from '../ports.ts';
+import { imageEpochSeconds } from '../domain/build-arguments.ts';
+import type { ImageDetails, ImageRegistry } from '../ports.ts';
 
 export interface ImageRegistryDeps {
   readonly client: Pick<
@@ -16,11 +17,21 @@ export function createImageRegistry({ client, maxTags = 10_000 }: ImageRegistryD
   return {
     baseFacts: (reference) => client.imageFacts(reference),
     digestOf: async (reference) => (await client.headManifest(reference))?.digest,
-    details: (reference) => client.imageDetails(reference),
+    details: (reference) => details(client, reference),
     tag: (repository, digest, tag) => client.putTag(repository, digest, tag),
     tags: (repository) => allTags(client, repository, maxTags),
     removeTag: (repository, tag) => client.deleteTag(repository, tag),
   };
+}
+
+/** Images that we built all say the same moment, which is none of theirs: taken for their age, retention would remove them at once. */
+async function details(
+  client: ImageRegistryDeps['client'],
+  reference: string,
+): Promise<ImageDetails | undefined> {
+  const found = await client.imageDetails(reference);
+  if (found === undefined || found.createdAt !== imageEpochSeconds * 1000) return found;
+  return { ...found, createdAt: undefined };
 }
 
 async function allTags(

@@ -109,6 +109,17 @@ test('a reader that hangs after the end does not outlast the time', async () => 
   });
 });
 
+test('the end is told after the last line, once, and not to one that is gone', async () => {
+  const onEnd = (): Promise<void> => {
+    lines.push('end');
+    return Promise.resolve();
+  };
+  await run('echo one >&2', { onEnd });
+  expect(lines).toEqual(['one', 'end']);
+  expect(await run('sleep 1000', { onEnd, timeoutMs: 50 })).toEqual({ kind: 'timed_out' });
+  expect(lines).toEqual(['one', 'end']);
+});
+
 test('a reader that fails ends the program', async () => {
   const broken = new Error('broken');
   const started = performance.now();

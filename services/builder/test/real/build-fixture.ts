@@ -212,7 +212,17 @@ async function startServer(options: {
     if (child.exitCode !== null) throw new Error(`${program}: ${await readFile(logFile, 'utf8')}`);
     return listens(port);
   });
-  await Promise.race([failed, ready]);
+  const clear = async (): Promise<void> => {
+    unmountUnder(folder);
+    await rm(folder, { recursive: true, force: true });
+  };
+  try {
+    await Promise.race([failed, ready]);
+  } catch (error) {
+    child.kill('SIGKILL');
+    await clear();
+    throw error;
+  }
   const end = async (signal: NodeJS.Signals): Promise<void> => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     const ended = once(child, 'exit');
@@ -224,8 +234,7 @@ async function startServer(options: {
     signal: end,
     close: async () => {
       await end('SIGKILL');
-      unmountUnder(folder);
-      await rm(folder, { recursive: true, force: true });
+      await clear();
     },
   };
 }

@@ -125,9 +125,21 @@ test("a file of the same name and size is not another build's", async () => {
   expect(new Set(digests).size).toBe(3);
 });
 
+test('an image that is built tells no age, with steps and without', async () => {
+  const images = createImageRegistry({ client });
+  for (const steps of [[], ['RUN true'], ['LABEL a=b']]) {
+    const plan = planOf(repository(), steps);
+    await run(plan);
+    expect(await images.details(plan.push)).toMatchObject({ createdAt: undefined });
+  }
+});
+
 test('attestations make an index, whose parts are all counted', async () => {
   const target = repository();
   const { digest } = await run(planOf(target, ['RUN echo attested > /x'], { provenance: true }));
+  expect(await createImageRegistry({ client }).details(`${target}@${digest}`)).toMatchObject({
+    createdAt: undefined,
+  });
   const details = await client.imageDetails(`${target}@${digest}`);
   expect(details?.labels).toEqual({ 'io.sluice.build.kind': 'python' });
   const plain = await client.imageDetails(`${testBed().registry}/library/busybox`);
