@@ -8,7 +8,6 @@ import {
   selectorText,
   switchPatch,
   workloadFault,
-  type Workload,
   type WorkloadName,
 } from '../domain/registry-workload.ts';
 import { createKubeRegistryApi, type KubeAccess, type KubeRegistryApi } from './kube-registry-api.ts';
@@ -84,9 +83,13 @@ async function replacePod(
     throw new AppError('unavailable', `The registry ${what} cannot be collected: ${fault}.`);
   }
   await api.patch(switchPatch(before, isReadOnly, new Date(clock.now()).toISOString()), signal);
-  let now: Workload;
-  do {
-    await clock.sleep(pollMs, signal);
-    now = await api.workload(signal);
-  } while (!isRolledOut(name.kind, now, await api.pods(selectorText(now), signal)));
+  for (;;) {
+    await clock.sleep(pollMs, signal).catch(() => undefined);
+    if (signal.aborted) {
+      const message = "The registry's new pod was not ready in time: see why with kubectl describe.";
+      throw new AppError('unavailable', message, { cause: signal.reason });
+    }
+    const now = await api.workload(signal);
+    if (isRolledOut(name.kind, now, await api.pods(selectorText(now), signal))) return;
+  }
 }

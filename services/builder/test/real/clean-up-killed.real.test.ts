@@ -12,14 +12,13 @@ import { Secret } from '@sluice/shared/config';
 import { systemClock } from '@sluice/shared/lifecycle';
 import { silentLogger } from '@sluice/shared/telemetry';
 import { eventually } from '@sluice/shared/testing';
-import type { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { createRedisCollectionState } from '../../src/adapters/index.ts';
 import { collectionPhases } from '../../src/domain/collection-phases.ts';
 import type { Collector } from '../../src/index.ts';
 import type { ChildSettings } from './collecting-child.ts';
-import { collectorOf, openQueue, type CollectorSettings } from './collector-fixture.ts';
+import { collectorOf, openQueue, type CollectorSettings, type TestQueue } from './collector-fixture.ts';
 import { openRegistry, type OwnRegistry } from './own-registry.ts';
 import { beginUpload, pull, pushImage } from './push-images.ts';
 
@@ -32,7 +31,7 @@ const patienceMs = 60_000;
 let registry: OwnRegistry;
 let settings: CollectorSettings;
 let redis: Awaited<ReturnType<typeof openRedis>>;
-let queue: Queue;
+let queue: TestQueue;
 let collector: Collector;
 const children: ChildProcess[] = [];
 

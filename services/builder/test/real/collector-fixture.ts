@@ -1,8 +1,11 @@
 import { createRegistryPushProbe } from '@sluice/shared/adapters';
+import { Secret } from '@sluice/shared/config';
 import { systemClock } from '@sluice/shared/lifecycle';
 import { silentLogger } from '@sluice/shared/telemetry';
 import { Queue } from 'bullmq';
-import { createCommandRegistryKeeper } from '../../src/adapters/index.ts';
+import { bullPlace, bullQueueName } from '../../src/adapters/bull-names.ts';
+import { createBullBuildQueue, createCommandRegistryKeeper } from '../../src/adapters/index.ts';
+import type { BuildQueue } from '../../src/index.ts';
 import { commandEnvironment, createCollector, type Collector, type CollectorDeps } from '../../src/index.ts';
 import type { OwnRegistry } from './own-registry.ts';
 
@@ -17,25 +20,30 @@ export interface CollectorSettings {
 /** Milliseconds after which a dead process counts as lost. */
 export const leaseMs = 3000;
 
-export function openQueue({ redisUrl, namespace }: Pick<CollectorSettings, 'redisUrl' | 'namespace'>): Queue {
-  return new Queue('builds', { connection: { url: redisUrl }, prefix: `{${namespace}}:bull` });
+export type TestQueue = BuildQueue & { isPaused(): Promise<boolean> };
+
+export function openQueue({
+  redisUrl,
+  namespace,
+}: Pick<CollectorSettings, 'redisUrl' | 'namespace'>): TestQueue {
+  const url = new Secret(redisUrl);
+  const connection = { url, namespace, name: 'test', clock: systemClock, log: silentLogger() };
+  const queue = createBullBuildQueue({ connection });
+  const bull = new Queue(bullQueueName, { connection: { url: redisUrl }, prefix: bullPlace(namespace) });
+  return {
+    ...queue,
+    isPaused: () => bull.isPaused(),
+    close: async () => {
+      await Promise.all([queue.close(), bull.close()]);
+    },
+  };
 }
 
 export function collectorOf(
   { host, commands }: CollectorSettings,
-  {
-    queue,
-    ...rest
-  }: Pick<CollectorDeps, 'state' | 'random'> & { readonly queue: Queue } & Partial<
-      Pick<CollectorDeps, 'protect'>
-    >,
+  deps: Pick<CollectorDeps, 'state' | 'random' | 'queue'> & Partial<Pick<CollectorDeps, 'protect'>>,
 ): Collector {
   return createCollector({
-    queue: {
-      pause: () => queue.pause(),
-      resume: () => queue.resume(),
-      depth: async () => ({ waiting: await queue.getWaitingCount(), active: await queue.getActiveCount() }),
-    },
     keeper: createCommandRegistryKeeper({
       ...commands,
       env: commandEnvironment(process.env),
@@ -51,6 +59,6 @@ export function collectorOf(
     leaseMs,
     clock: systemClock,
     log: silentLogger(),
-    ...rest,
+    ...deps,
   });
 }
