@@ -45,6 +45,20 @@ USER 1000:1000
 export const nodeBase = (): Promise<string> =>
   baseImage('node-plain', { dockerfile: 'FROM node:24-bookworm-slim\nWORKDIR /home/node\nUSER node\n' });
 
+/** Wants a package that is not installed yet and has a script; nobody's folder but /. */
+export const nodeScriptBase = (): Promise<string> =>
+  baseImage('node-script', {
+    dockerfile: 'FROM node:24-bookworm-slim\nCOPY own.json /package.json\nCOPY scripted /srv/scripted\n',
+    files: [
+      { name: 'own.json', text: '{"dependencies":{"scripted":"file:/srv/scripted"}}' },
+      {
+        name: 'scripted/package.json',
+        text: '{"name":"scripted","version":"1.0.0","scripts":{"postinstall":"touch /script-ran"}}',
+      },
+      { name: 'scripted/index.js', text: 'module.exports = 1;' },
+    ],
+  });
+
 /** As OpenServerless' Node: its own packages at /, actions in /app. */
 export const nodeRuntimeBase = (): Promise<string> =>
   baseImage('node-runtime', {

@@ -12,6 +12,7 @@ import {
   mavenImage,
   nodeBase,
   nodeRuntimeBase,
+  nodeScriptBase,
   phpBase,
   phpRuntimeBase,
   pipBase,
@@ -109,6 +110,14 @@ describe('nodejs', () => {
       ...there,
       `if ${requires('left-pad')}; then exit 1; fi`,
     ]);
+  });
+
+  test('packages at / stay when it is extended again; scripts of packages do not run', async () => {
+    const once = await extend('nodejs', await nodeScriptBase(), '{"dependencies":{"is-odd":"3.0.1"}}');
+    const twice = await extend('nodejs', once.image, '{"dependencies":{"left-pad":"1.3.0"}}');
+    expect(outside(twice.added, '/node_modules/')).toEqual(['/package.json']);
+    const all = ['scripted', 'is-odd', 'left-pad'].map(requires);
+    await check(twice.image, ['test ! -e /script-ran', 'mkdir /tmp/deep', 'cd /tmp/deep', ...all]);
   });
 
   test('as OpenServerless has it: beside the runtime’s own packages, and extended again', async () => {
