@@ -228,6 +228,16 @@ test.each(collectionPhases)('left behind while %s: undone by the next one who lo
   expect(await settle(collector().collect(never))).toMatchObject({ state: 'done' });
 });
 
+test('what was left behind is undone without a keeper, where none is needed', async () => {
+  stored = { holder: 'dead', phase: 'draining', until: clock.now() - 1 };
+  expect(await settle(collector({ keeper: undefined }).recover(never))).toBe('undone');
+  expect(steps).toEqual(['resume']);
+  stored = { holder: 'dead', phase: 'collecting', until: clock.now() - 1 };
+  expect(await settle(collector({ keeper: undefined }).recover(never))).toBe('failed');
+  expect(stored.phase).toBe('unlocking');
+  expect(steps).toEqual(['resume']);
+});
+
 /** A collection that lasts until it is broken off. */
 function endless(): { keeper: CollectorDeps['keeper']; begun: Promise<void> } {
   const begun = Promise.withResolvers<void>();

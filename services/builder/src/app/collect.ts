@@ -61,7 +61,7 @@ const pollMs = 250;
  * undo. One at a time over all processes.
  */
 export function createCollector(deps: CollectorDeps): Collector {
-  const { keeper, state, log } = deps;
+  const { keeper, state } = deps;
   const terms = {
     leaseMs: deps.leaseMs ?? defaultLeaseMs,
     totalMs: wholeCollectionMs(deps.limits),
@@ -72,7 +72,7 @@ export function createCollector(deps: CollectorDeps): Collector {
       const holder = deps.random.hex(16);
       const claim = await state.claim(holder, terms);
       if (claim.kind === 'busy') return { state: 'busy', phase: claim.phase };
-      if (claim.kind === 'left') return undoLeft(deps, keeper, holder, claim.phase, signal);
+      if (claim.kind === 'left') return undoLeft(deps, holder, claim.phase, signal);
       return whole(deps, keeper, holder, signal);
     },
     recover: async (signal) => {
@@ -80,14 +80,7 @@ export function createCollector(deps: CollectorDeps): Collector {
       const claim = await state.takeOver(holder, terms);
       if (claim.kind === 'busy') return 'busy';
       if (claim.kind !== 'left') return 'nothing';
-      if (keeper === undefined) {
-        log.error(
-          { phase: claim.phase },
-          'a collection was left behind, but no keeper of the registry is configured',
-        );
-        return 'failed';
-      }
-      const result = await undoLeft(deps, keeper, holder, claim.phase, signal);
+      const result = await undoLeft(deps, holder, claim.phase, signal);
       return result.state === 'undone' ? 'undone' : 'failed';
     },
   };
@@ -112,7 +105,7 @@ async function whole(
       deps.log.warn({ err: error, phase: reached.phase }, 'collecting the registry failed, it is undone');
       outcome = { state: 'failed', phase: reached.phase, why: messageOf(error) };
     }
-    const undone = await backToWork(deps, keeper, held, reached);
+    const undone = await backToWork(deps, held, reached);
     if (held.isTaken()) return { state: 'lost', phase: reached.phase };
     const last: CollectionOutcome = undone ?? outcome;
     // What could not be undone stays stored: whoever looks next tries again.
@@ -184,7 +177,6 @@ async function drained(deps: CollectorDeps, signal: AbortSignal): Promise<number
 /** @returns what is wrong where it could not be done; undefined: registry and builds are at work */
 async function backToWork(
   deps: CollectorDeps,
-  keeper: RegistryKeeper,
   held: Held,
   reached: { phase: CollectionPhase },
 ): Promise<CollectionOutcome | undefined> {
@@ -195,7 +187,7 @@ async function backToWork(
       await next(held, reached, phase, signal);
       if (phase === 'resuming') await deps.queue.resume();
       else {
-        await bounded(keeper.writable, deps.limits.switchMs, signal);
+        await bounded(keeperOf(deps).writable, deps.limits.switchMs, signal);
         await settled(deps, 'writable', signal);
       }
     } catch (error) {
@@ -207,6 +199,15 @@ async function backToWork(
     }
   }
   return undefined;
+}
+
+/** Where a lost process of another configuration left a read-only registry behind, there may be none. */
+function keeperOf({ keeper }: CollectorDeps): RegistryKeeper {
+  if (keeper !== undefined) return keeper;
+  throw new AppError(
+    'unavailable',
+    'A collection was left behind, but nothing says how the registry is made writable: set SLUICE_REGISTRY_WRITABLE_COMMAND with the others, or SLUICE_REGISTRY_WORKLOAD.',
+  );
 }
 
 /** Waits until the registry itself says so. */
@@ -230,7 +231,6 @@ async function settled(
 
 async function undoLeft(
   deps: CollectorDeps,
-  keeper: RegistryKeeper,
   holder: string,
   phase: CollectionPhase,
   signal: AbortSignal,
@@ -239,7 +239,7 @@ async function undoLeft(
   deps.log.warn({ phase }, 'the process that collected the registry was lost, what it began is undone');
   const held = holdCollection(deps, holder, deps.leaseMs ?? defaultLeaseMs);
   try {
-    const failure = await backToWork(deps, keeper, held, { phase });
+    const failure = await backToWork(deps, held, { phase });
     if (held.isTaken()) return { state: 'lost', phase };
     if (failure !== undefined) return failure;
     await deps.state.finish(holder, { state: 'undone', phase });

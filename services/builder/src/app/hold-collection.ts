@@ -39,14 +39,20 @@ export function holdCollection(
     if (hold === 'taken') lose('this process was silent too long');
     else renewedAt = askedAt;
   };
+  // Half of the time is left for what runs to end, before another may take over.
+  const heedTime = (): void => {
+    if (clock.monotonic() - renewedAt > leaseMs / 2) lose('its state cannot be reached');
+  };
   const renew = async (): Promise<void> => {
+    heedTime();
+    if (lost.signal.aborted) return;
     const askedAt = clock.monotonic();
     try {
       heed(await state.renew(holder, leaseMs), askedAt);
     } catch (error) {
       log.debug({ err: error }, 'the hold on the collection could not be renewed');
     }
-    if (clock.monotonic() - renewedAt > (leaseMs * 2) / 3) lose('its state cannot be reached');
+    heedTime();
   };
   const loop = async (): Promise<void> => {
     while (!released.signal.aborted && !lost.signal.aborted) {

@@ -18,7 +18,7 @@ export interface CollectorSettings {
 }
 
 /** Milliseconds after which a dead process counts as lost. */
-export const leaseMs = 3000;
+export const leaseMs = 4000;
 
 export type TestQueue = BuildQueue & { isPaused(): Promise<boolean> };
 
