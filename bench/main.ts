@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { benchBuilder } from './builder.ts';
 import { benchCalls, type CallsBenchOptions } from './calls.ts';
 import { benchDistributed, partNames, type DistributedBenchOptions } from './distributed.ts';
 import { benchStandalone, type BenchOptions } from './standalone.ts';
@@ -6,6 +7,7 @@ import { benchTracing } from './tracing.ts';
 
 const usage = `Usage: npm run bench -- standalone|tracing [--repeat 5] [--runs 1000] [--submits 10000] [--finished 100000] [--concurrency 8]
        npm run bench -- calls [--repeat 5] [--calls 300]
+       npm run bench -- builder [--repeat 5]
        npm run bench -- distributed [${partNames.join('|')}…] [--repeat 5] [--submits 10000] [--jobs 500] [--files 30] [--burst 1000] [--definitions 10,2000] [--calls 300] [--json FILE]
 `;
 
@@ -33,6 +35,7 @@ const programs: Readonly<Record<string, (options: Options) => Promise<void>>> = 
   tracing: benchTracing,
   calls: benchCalls,
   distributed: benchDistributed,
+  builder: benchBuilder,
 };
 const [name = '', ...parts] = positionals;
 const program = programs[name];

@@ -16,6 +16,7 @@ import {
   type Nats,
   type NatsDefinitionStore,
   type RedisConnection,
+  type RedisConnectionOptions,
   type S3ObjectStore,
   type S3Settings,
 } from '@sluice/shared/adapters';
@@ -138,13 +139,13 @@ async function openStores(
   };
 }
 
-async function openLedger(
+/** @param name what Redis lists the connection as, behind `sluice-` */
+export function redisOptions(
   config: ProcessConfig,
-  { clock, log }: ProcessDeps,
-  bus: Bus,
-  { name }: NeighbourOptions,
-): Promise<Pick<Neighbours, 'redis' | 'ledger' | 'leases' | 'close'>> {
-  const redis = await openRedis({
+  { clock, log }: Pick<ProcessDeps, 'clock' | 'log'>,
+  name: string,
+): RedisConnectionOptions {
+  return {
     // `readComponentVariables` has refused to go on without.
     url: config.REDIS_URL ?? new Secret(''),
     ca: absent(config.REDIS_CA),
@@ -152,7 +153,16 @@ async function openLedger(
     name: `sluice-${name}`,
     clock,
     log,
-  });
+  };
+}
+
+async function openLedger(
+  config: ProcessConfig,
+  { clock, log }: ProcessDeps,
+  bus: Bus,
+  { name }: NeighbourOptions,
+): Promise<Pick<Neighbours, 'redis' | 'ledger' | 'leases' | 'close'>> {
+  const redis = await openRedis(redisOptions(config, { clock, log }, name));
   try {
     await waitFor(config, { clock, log }, 'REDIS_URL', () => redis.check());
   } catch (error) {

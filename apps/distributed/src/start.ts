@@ -19,12 +19,13 @@ import {
 } from '@sluice/shared/telemetry';
 import pino from 'pino';
 import { startApi } from './components/api.ts';
+import { startBuilder } from './components/builder.ts';
 import { startScheduler } from './components/scheduler.ts';
 import { startStorageEvents } from './components/storage-events.ts';
 import { componentVariables, readComponentVariables, type ProcessConfig } from './variables.ts';
 import { version } from './version.ts';
 
-export const componentNames = ['api', 'scheduler', 'storage-events'] as const;
+export const componentNames = ['api', 'scheduler', 'storage-events', 'builder'] as const;
 type Name = (typeof componentNames)[number];
 
 export interface StartOptions {
@@ -62,6 +63,10 @@ export async function startComponent(name: Name, { env, readFile }: StartOptions
   if (name === 'scheduler') {
     const config = read('scheduler');
     return runProcess(name, env, config, (deps) => startScheduler(config, deps));
+  }
+  if (name === 'builder') {
+    const config = read('builder');
+    return runProcess(name, env, config, (deps) => startBuilder(config, deps));
   }
   const config = read('storage-events');
   return runProcess(name, env, config, (deps) => startStorageEvents(config, deps));

@@ -1,4 +1,5 @@
 import { apiVariables } from '@sluice/api';
+import { buildDeskVariables, builderFaults, builderVariables, cleanUpVariables } from '@sluice/builder';
 import { schedulerVariables } from '@sluice/scheduler';
 import { s3Faults, secretKeys } from '@sluice/shared/adapters';
 import {
@@ -66,7 +67,13 @@ const keyVariables = {
 
 /** By component, all variables that its process reads; the deploy guide lists them. */
 export const componentVariables = {
-  api: { ...processVariables, ...keyVariables, ...apiVariables },
+  api: {
+    ...processVariables,
+    ...keyVariables,
+    ...apiVariables,
+    ...buildDeskVariables,
+    ...cleanUpVariables,
+  },
   scheduler: {
     ...processVariables,
     ...keyVariables,
@@ -83,11 +90,23 @@ export const componentVariables = {
     ...notifyVariables,
     SLUICE_WEBHOOK_HOST: text({ why: 'Address that the webhook listens on.', fallback: '0.0.0.0' }),
   },
+  builder: {
+    ...processVariables,
+    ...buildDeskVariables,
+    ...builderVariables,
+    ...cleanUpVariables,
+    SLUICE_ACCOUNTS: apiVariables.SLUICE_ACCOUNTS,
+    SLUICE_ACCOUNTS_FILE: apiVariables.SLUICE_ACCOUNTS_FILE,
+    KUBECONFIG: clusterVariables.KUBECONFIG,
+    OSCAR_USERNAME: apiVariables.OSCAR_USERNAME,
+    SLUICE_DRAIN_TIMEOUT: schedulerVariables.SLUICE_DRAIN_TIMEOUT,
+  },
 } as const;
 
 export type ProcessConfig = ConfigOf<typeof processVariables>;
 export type ApiProcessConfig = ConfigOf<(typeof componentVariables)['api']>;
 export type SchedulerProcessConfig = ConfigOf<(typeof componentVariables)['scheduler']>;
+export type BuilderProcessConfig = ConfigOf<(typeof componentVariables)['builder']>;
 export type StorageEventsProcessConfig = ConfigOf<(typeof componentVariables)['storage-events']>;
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -105,7 +124,11 @@ export function readComponentVariables<V extends Readonly<Record<string, Variabl
     if (!(error instanceof ConfigError)) throw error;
     throw new ConfigError([...error.faults, ...missing(variables, env)]);
   }
-  const faults = [...missing(variables, env), ...s3Faults(values as unknown as ProcessConfig)];
+  const faults = [
+    ...missing(variables, env),
+    ...s3Faults(values as unknown as ProcessConfig),
+    ...('REGISTRY_HOST' in values ? builderFaults(values as unknown as ApiProcessConfig) : []),
+  ];
   if (faults.length > 0) throw new ConfigError(faults);
   return values;
 }

@@ -11,6 +11,7 @@ export interface DataFolder {
   readonly system: string;
   readonly temp: string;
   readonly logs: string;
+  readonly buildLogs: string;
   readonly work: string;
   readonly scripts: string;
   readonly database: string;
@@ -30,6 +31,7 @@ export async function openDataFolder(path: string): Promise<DataFolder> {
     system: join(root, 'system'),
     temp: join(root, 'tmp'),
     logs: join(root, 'logs'),
+    buildLogs: join(root, 'build-logs'),
     work: join(root, 'work'),
     scripts: join(root, 'scripts'),
     database: join(root, 'sluice.db'),

@@ -11,6 +11,7 @@ import {
   type Registry,
   type Tracer,
 } from '@sluice/shared/telemetry';
+import { composeStandaloneBuilds, type StandaloneBuilds } from './compose/builds.ts';
 import type { AdapterChoice } from './compose/choice.ts';
 import { composeComponents, startComponents, type Components } from './compose/components.ts';
 import { composeExecution, type ExecutionParts } from './compose/execution.ts';
@@ -52,6 +53,7 @@ interface Opened {
   readonly objects: ObjectsParts;
   readonly execution: ExecutionParts;
   readonly runnerKey: Secret;
+  readonly builds: StandaloneBuilds;
 }
 
 /**
@@ -66,12 +68,7 @@ export async function createStandalone(deps: StandaloneDeps): Promise<Standalone
   const tracer = await createTracer(tracingConfig(config, version), { clock, log, metrics });
   const opened = await open({ ...deps, metrics, tracer }, () => state.publicUrl);
   const { stores, objects, execution } = opened;
-  const choices = [
-    ...stores.choices,
-    objects.choice,
-    execution.choice,
-    { port: 'builds', adapter: 'none', chosenBy: 'not in this version' },
-  ];
+  const choices = [...stores.choices, objects.choice, execution.choice, opened.builds.choice];
   return {
     adapters: choices,
     metrics,
@@ -110,11 +107,13 @@ async function open(
   // First of all, since it is the lock: nothing else may be touched while another instance has the folder.
   const database = openDatabase({ path: folder.database, clock, log, metrics });
   let stores: StoresParts | undefined;
+  let builds: StandaloneBuilds | undefined;
   try {
     const instance = (await keepSecret(join(folder.root, 'instance-id'), 12)).secret.reveal();
     const runnerKey = (await keepSecret(join(folder.root, 'runner-key'), 32)).secret;
     stores = await composeStores({ ...deps, database, box: await openSecretBox(folder) });
     await encryptOldSecrets(stores.definitions, folder, log);
+    builds = await composeStandaloneBuilds({ ...deps, stores });
     const parts = await composeObjects({ ...deps, database, baseUrl });
     const objects = { ...parts, objects: meterObjects(parts.objects, deps) };
     const execution = await composeExecution({
@@ -124,8 +123,9 @@ async function open(
       objects: objects.objects,
       logs: stores.logs,
     });
-    return { database, stores, objects, execution, runnerKey };
+    return { database, stores, objects, execution, runnerKey, builds };
   } catch (error) {
+    await builds?.close();
     await stores?.close();
     await database.close();
     throw error;
@@ -134,7 +134,8 @@ async function open(
 
 function componentsOf(components: Components | undefined): readonly Component[] {
   if (components === undefined) return [];
-  return [components.api, components.storageEvents, components.scheduler, components.relay];
+  const { api, storageEvents, builder, scheduler, relay } = components;
+  return [api, storageEvents, ...(builder === undefined ? [] : [builder]), scheduler, relay];
 }
 
 function shutdownSteps(
@@ -158,6 +159,12 @@ function shutdownSteps(
       run: () => stop((one) => one.scheduler),
     },
     {
+      name: 'builder',
+      phase: 'work',
+      timeoutMs: drainMs + 20_000,
+      run: async () => state.components?.builder?.stop(),
+    },
+    {
       name: 'stores',
       phase: 'connections',
       run: async () => {
@@ -169,7 +176,8 @@ function shutdownSteps(
   ];
 }
 
-async function close({ database, stores, objects, execution }: Opened): Promise<void> {
+async function close({ database, stores, objects, execution, builds }: Opened): Promise<void> {
+  await builds.close();
   await execution.close();
   await objects.close();
   await stores.close();

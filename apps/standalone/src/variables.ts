@@ -1,4 +1,5 @@
 import { apiVariables } from '@sluice/api';
+import { buildDeskVariables, builderFaults, builderVariables, cleanUpVariables } from '@sluice/builder';
 import { schedulerVariables } from '@sluice/scheduler';
 import {
   ConfigError,
@@ -21,6 +22,9 @@ export const variables = {
   ...supervisorVariables,
   ...runnerVariables,
   ...storageEventsVariables,
+  ...buildDeskVariables,
+  ...builderVariables,
+  ...cleanUpVariables,
   ...tracingVariables,
 };
 
@@ -38,7 +42,7 @@ export function readVariables(
     if (!(error instanceof ConfigError)) throw error;
     throw new ConfigError([...error.faults, ...faultsBeside(error, env, readFile)]);
   }
-  const faults = s3Faults(config);
+  const faults = together(config);
   if (faults.length > 0) throw new ConfigError(faults);
   return config;
 }
@@ -52,5 +56,9 @@ function faultsBeside(
   const malformed = new Set(faults.map(({ variable }) => variable));
   const sound = Object.entries(env).filter(([name]) => !malformed.has(name.replace(/_FILE$/, '')));
   const config = loadConfig(variables, Object.fromEntries(sound), readFile);
-  return s3Faults(config).filter(({ variable }) => !malformed.has(variable));
+  return together(config).filter(({ variable }) => !malformed.has(variable));
+}
+
+function together(config: StandaloneConfig): readonly ConfigFault[] {
+  return [...s3Faults(config), ...builderFaults(config)];
 }

@@ -190,7 +190,7 @@ export function apiConfig(values: ConfigOf<typeof apiVariables>, facts: ApiFacts
     jobListingLimit: values.JOB_LISTING_LIMIT,
     bodyLimit: values.SLUICE_BODY_LIMIT,
     buildBodyLimit: values.SLUICE_BUILD_BODY_LIMIT,
-    accounts: accountsOf(values),
+    accounts: accountsSource(values),
     bodyMemory: values.SLUICE_BODY_MEMORY,
     streams: values.SLUICE_STREAMS,
     streamsPerCaller: values.SLUICE_STREAMS_PER_CALLER,
@@ -214,10 +214,10 @@ export function apiConfig(values: ConfigOf<typeof apiVariables>, facts: ApiFacts
 }
 
 /** As any secret the list may be in a file: `loadConfig` has read that as well and refused to have both. It is the file that is watched. */
-function accountsOf({
+export function accountsSource({
   SLUICE_ACCOUNTS: list,
   SLUICE_ACCOUNTS_FILE: path,
-}: ConfigOf<typeof apiVariables>): ApiConfig['accounts'] {
+}: Pick<ConfigOf<typeof apiVariables>, 'SLUICE_ACCOUNTS' | 'SLUICE_ACCOUNTS_FILE'>): ApiConfig['accounts'] {
   if (path !== '') return { path };
   return list === undefined ? undefined : { text: list };
 }

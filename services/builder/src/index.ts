@@ -1,3 +1,6 @@
+export * from './build-desk.ts';
+export * from './builder.ts';
+export * from './config.ts';
 export type * from './clean-up-ports.ts';
 export type * from './ports.ts';
 export { createCollector, type CollectionResult, type Collector, type CollectorDeps } from './app/collect.ts';
@@ -10,5 +13,3 @@ export {
   retentionPolicyOf,
   type CleanUpConfig,
 } from './config-clean-up.ts';
-export { dockerfileFor, type BuildContext, type ImageMaking } from './domain/dockerfile.ts';
-export { recipes, type Recipe } from './domain/recipes/index.ts';

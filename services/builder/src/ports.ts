@@ -11,6 +11,8 @@ export interface BuildSpec {
   readonly baseUser: string;
   /** The requirements file. */
   readonly file: string | undefined;
+  /** An image that brings a tool which base images of this kind lack (Maven's, for java); empty: none. */
+  readonly toolImage: string;
   /** Empty: the builder's own. */
   readonly platforms: readonly string[];
   readonly sbom: boolean;
@@ -188,6 +190,8 @@ export interface BuildWorkers {
 /** Runs something at times, once over all processes (repeatable jobs of the same queue). */
 export interface Schedules {
   set(name: string, everyMs: number | undefined): Promise<void>;
+  /** Once, as soon as a worker is free. */
+  once(name: string): Promise<void>;
 }
 
 /** All that BuildKit gets to know. Every value is validated. */

@@ -1,13 +1,15 @@
-import { apiConfig, createApi, type Api, type Installation } from '@sluice/api';
+import { apiConfig, createApi, type Api, type Builds, type Installation } from '@sluice/api';
 import { ignoredBy, ignoredOnKubernetes } from '@sluice/scheduler';
 import type { S3Settings } from '@sluice/shared/adapters';
 import { Secret } from '@sluice/shared/config';
 import { carriedEventBytes, type ClusterState, type ServiceDefinition } from '@sluice/shared/contracts';
 import { AppError } from '@sluice/shared/errors';
+import { openAccounts } from '@sluice/standalone/compose';
 import { isImageName } from '@sluice/supervisor';
 import { listenToClusterState, toNodeFacts, type KnownClusterState } from '../cluster-state.ts';
 import { openFindings, type Findings } from '../findings.ts';
 import { openNeighbours, type Neighbours } from '../neighbours.ts';
+import { openBuilds } from './builder.ts';
 import type { ProcessDeps, Started } from '../start.ts';
 import { componentVariables, type ApiProcessConfig } from '../variables.ts';
 import { version } from '../version.ts';
@@ -24,7 +26,8 @@ export async function startApi(config: ApiProcessConfig, deps: ProcessDeps): Pro
     component: 'api',
     check: () => api.check(),
   });
-  const api = composeApi(config, deps, neighbours, cluster, findings);
+  const builds = await openApiBuilds(config, deps, neighbours);
+  const api = composeApi(config, deps, neighbours, { cluster, findings, builds });
   await relay.start();
   await api.start();
   findings.announce();
@@ -39,6 +42,7 @@ export async function startApi(config: ApiProcessConfig, deps: ProcessDeps): Pro
         phase: 'connections',
         run: async () => {
           await cluster.stop();
+          await builds?.close();
           await relay.stop();
           await neighbours.close();
         },
@@ -51,8 +55,15 @@ function composeApi(
   config: ApiProcessConfig,
   deps: ProcessDeps,
   { bus, ledger, definitions, settings, objects, logs, s3 }: Neighbours,
-  cluster: KnownClusterState,
-  { self }: Findings,
+  {
+    cluster,
+    findings: { self },
+    builds,
+  }: {
+    readonly cluster: KnownClusterState;
+    readonly findings: Findings;
+    readonly builds: ApiBuilds | undefined;
+  },
 ): Api {
   return createApi({
     config: apiConfig(
@@ -81,10 +92,31 @@ function composeApi(
           ? []
           : [{ field: 'image', message: `${JSON.stringify(image)} is not the name of an image` }],
     },
-    checks: { self, expected: Object.keys(componentVariables) },
+    ...(builds === undefined ? {} : { builds: builds.builds }),
+    checks: {
+      self,
+      expected: Object.keys(componentVariables).filter((name) => name !== 'builder' || builds !== undefined),
+    },
     nodes: async () => toNodeFacts(cluster.current()),
     installation: () => installationOf(s3, cluster.current()),
   });
+}
+
+interface ApiBuilds {
+  readonly builds: Builds;
+  close(): Promise<void>;
+}
+
+/** Requests for images, where a registry is named; who makes them is a component of its own. */
+async function openApiBuilds(
+  config: ApiProcessConfig,
+  deps: ProcessDeps,
+  neighbours: Neighbours,
+): Promise<ApiBuilds | undefined> {
+  if (config.REGISTRY_HOST === '') return undefined;
+  const accounts = await openAccounts(config, deps.log);
+  const parts = await openBuilds(config, deps, neighbours, accounts.logins);
+  return { builds: { desk: parts.desk, accounts }, close: () => parts.close() };
 }
 
 /** Under which user an image runs is said on the time line, once its registry has been asked. */

@@ -9,6 +9,7 @@ import { version } from '../version.ts';
 import type { StandaloneConfig } from '../variables.ts';
 import type { AdapterChoice } from './choice.ts';
 import type { ExecutionParts } from './execution.ts';
+import type { StandaloneBuilds } from './builds.ts';
 import type { ObjectsParts } from './objects.ts';
 import type { StoresParts } from './stores.ts';
 
@@ -17,6 +18,7 @@ export interface ComponentsDeps {
   readonly stores: StoresParts;
   readonly objects: ObjectsParts;
   readonly execution: ExecutionParts;
+  readonly builds: StandaloneBuilds;
   readonly choices: readonly AdapterChoice[];
   readonly adminPassword: Secret;
   /** What the tokens of runners are made from. */
@@ -32,6 +34,8 @@ export interface Components {
   readonly api: Api;
   readonly scheduler: Scheduler;
   readonly storageEvents: Component;
+  /** Where images are built. */
+  readonly builder: Component | undefined;
   readonly relay: Component;
 }
 
@@ -43,6 +47,7 @@ export function composeComponents(deps: ComponentsDeps): Components {
     scheduler,
     relay: createOutboxRelay({ ledger, bus, clock, log }),
     storageEvents: composeStorageEvents(deps),
+    builder: deps.builds.builder,
     api: composeApi(deps, () => scheduler.slots().limit),
   };
 }
@@ -52,6 +57,7 @@ export async function startComponents(components: Components): Promise<void> {
   await components.relay.start();
   await components.scheduler.start();
   await components.storageEvents.start();
+  await components.builder?.start();
   await components.api.start();
 }
 
@@ -132,6 +138,7 @@ function composeApi(deps: ComponentsDeps, slots: () => number): Api {
     settings,
     presigner: objects.presigner,
     runnerKey: deps.runnerKey,
+    ...(deps.builds.builds === undefined ? {} : { builds: deps.builds.builds }),
     clock,
     log,
     metrics,

@@ -1,3 +1,4 @@
 export { composeExecution, type ExecutionDeps, type ExecutionParts } from './execution.ts';
 export { openDataFolder, keepSecret } from '../data-folder.ts';
 export { executionVariables } from '../config.ts';
+export { composeBuilder, composeBuilds, openAccounts, type BuildsParts } from './builds.ts';

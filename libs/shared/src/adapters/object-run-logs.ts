@@ -20,6 +20,8 @@ export interface ObjectRunLogsDeps {
   readonly maxBytes?: number;
   /** Milliseconds that a line may wait before it can be read elsewhere; the first lines do not. @default 1000 */
   readonly flushMs?: number;
+  /** Prefix in the system bucket, by the name that a log's reference has first. @default `logsPrefix` */
+  readonly below?: (service: string) => string;
 }
 
 const segmentBytes = 256 * 1024;
@@ -39,7 +41,11 @@ const digits = 15;
  * which it is the end no more. Nothing is written over: of two writers one finds its place taken, and takes the next.
  */
 export function createObjectRunLogs(deps: ObjectRunLogsDeps): RunLogs {
-  const { objects, clock, maxBytes = 10 * 1024 * 1024, flushMs = 1000 } = deps;
+  const { objects, clock, maxBytes = 10 * 1024 * 1024, flushMs = 1000, below = logsPrefix } = deps;
+  const prefixOf = (ref: RunLogRef): string => {
+    checkLogRef(ref);
+    return `${below(ref.service)}${ref.runId}/`;
+  };
   const writers = new Map<string, Set<FolderLogWriter>>();
   const removed = new WeakSet<FolderLogWriter>();
   return {
@@ -91,11 +97,6 @@ export function createObjectRunLogs(deps: ObjectRunLogsDeps): RunLogs {
       });
     },
   };
-}
-
-function prefixOf(ref: RunLogRef): string {
-  checkLogRef(ref);
-  return `${logsPrefix(ref.service)}${ref.runId}/`;
 }
 
 function keyAt(prefix: string, offset: number, kind: 'log' | 'end'): string {

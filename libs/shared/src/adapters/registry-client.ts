@@ -1,7 +1,8 @@
 import type { ImageReference } from '../contracts/index.ts';
 import type { Clock } from '../lifecycle/index.ts';
-import { createRegistryAuth } from './registry-auth.ts';
+import { createRegistryAuth, type AskRegistry } from './registry-auth.ts';
 import { imageDetails, type ImageDetails } from './registry-details.ts';
+import { apiHost } from './registry-hosts.ts';
 import type { RegistryLogins } from './registry-logins.ts';
 import {
   choosePlatform,
@@ -77,6 +78,8 @@ export interface RegistryClientDeps {
   readonly logins: RegistryLogins;
   /** Registries (`host`, `host:port`) that may be spoken to without TLS, beside this machine's and those of private networks. */
   readonly insecure?: readonly string[];
+  /** Registries that are asked for what others have, by the name of the other: `docker.io`. Only for what is read. */
+  readonly mirrors?: Readonly<Record<string, string>>;
   /** Certificates (PEM) that are trusted beside the system's. */
   readonly ca?: string | undefined;
   /** Whose images are looked at. */
@@ -89,7 +92,7 @@ export interface RegistryClientDeps {
 export function createRegistryClient(deps: RegistryClientDeps): RegistryClient {
   const transport = createRegistryTransport({ insecure: deps.insecure ?? [], ca: deps.ca });
   const client: RegistryAccess = {
-    ask: createRegistryAuth({ ...deps, transport }),
+    ask: mirrored(createRegistryAuth({ ...deps, transport }), deps.mirrors ?? {}),
     platform: deps.platform,
     bound: () => AbortSignal.timeout(deps.timeoutMs ?? 20_000),
   };
@@ -102,6 +105,14 @@ export function createRegistryClient(deps: RegistryClientDeps): RegistryClient {
     deleteManifest: async (reference) => deleteManifest(client, parseReference(reference)),
     listTags: async (repository, page = {}) => listTags(client, repository, page),
     close: () => transport.close(),
+  };
+}
+
+function mirrored(ask: AskRegistry, mirrors: Readonly<Record<string, string>>): AskRegistry {
+  return async (target, path, request) => {
+    const mirror = target.actions === 'pull' ? mirrors[target.registry] : undefined;
+    const asked = mirror === undefined ? target : { ...target, registry: mirror, host: apiHost(mirror) };
+    return ask(asked, path, request);
   };
 }
 

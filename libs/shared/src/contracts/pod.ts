@@ -110,6 +110,11 @@ export function logsPrefix(service: string): string {
   return `logs/${service}/`;
 }
 
+/** Prefix in the system bucket of what the builds of a user print. */
+export function buildLogsPrefix(user: string): string {
+  return `builds/${user}/`;
+}
+
 /** What a pod's token is good for, and nothing else. */
 export type PodSubject =
   | { readonly kind: 'attempt'; readonly runId: string; readonly attempt: number }

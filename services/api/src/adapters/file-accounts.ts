@@ -21,6 +21,8 @@ export interface FileAccountsDeps {
 export interface FileAccounts extends Accounts {
   /** What the environment of a login holds now; empty where there is none. For the workers of builds. */
   environmentOf(login: string): Promise<Account['env']>;
+  /** All of them. */
+  logins(): Promise<readonly string[]>;
 }
 
 /**
@@ -72,6 +74,7 @@ function accountsOf(current: () => Promise<Known>): FileAccounts {
       const found = [...(await current()).values()].find(({ account }) => account.login === login);
       return found?.account.env ?? {};
     },
+    logins: async () => [...(await current()).values()].map(({ account }) => account.login),
   };
 }
 

@@ -50,9 +50,13 @@ export function createBullBuildQueue(options: BullBuildQueueOptions): BuildQueue
       }),
     pause: async () => call(async (queue) => queue.pause()),
     resume: async () => call(async (queue) => queue.resume()),
+    once: async (name) => {
+      checkName(name);
+      // Its id is a number, which no build has.
+      await call(async (queue) => queue.add(name, {}, leavesNothing));
+    },
     set: async (name, everyMs) => {
-      if (!/^[a-z][a-z-]*$/.test(name) || name === jobOfBuild)
-        throw new Error(`no name of a schedule: ${name}`);
+      checkName(name);
       await call(async (queue) => {
         if (everyMs === undefined) await queue.removeJobScheduler(name);
         else
@@ -66,6 +70,10 @@ export function createBullBuildQueue(options: BullBuildQueueOptions): BuildQueue
     check,
     close,
   };
+}
+
+function checkName(name: string): void {
+  if (!/^[a-z][a-z-]*$/.test(name) || name === jobOfBuild) throw new Error(`no name of a schedule: ${name}`);
 }
 
 interface OpenedQueue {

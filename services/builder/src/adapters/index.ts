@@ -8,3 +8,4 @@ export type { KubeAccess } from './kube-registry-api.ts';
 export { createKubeRegistryKeeper, type KubeRegistryKeeperOptions } from './kube-registry-keeper.ts';
 export { createRedisCollectionState } from './redis-collection-state.ts';
 export { createRedisImageUses } from './redis-image-uses.ts';
+export { createRegistries, type RegistriesOptions } from './registries.ts';

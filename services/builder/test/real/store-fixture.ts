@@ -115,6 +115,7 @@ export function buildOf(
       baseUser: '',
       file: 'requests==2.32.0\n',
       platforms: [],
+      toolImage: '',
       sbom: false,
       provenance: false,
       repository: `push.example/${user}`,

@@ -1,0 +1,95 @@
+import { randomUUID } from 'node:crypto';
+import {
+  isFinalBuild,
+  type BuildCaller,
+  type BuildRequest,
+  type BuildState,
+  type BuildTicket,
+  type BuildUsage,
+  type BuiltImage,
+  type PruneReport,
+} from '@sluice/shared/contracts';
+import type { Clock } from '@sluice/shared/lifecycle';
+import type { DefinitionStore, RunLogChunk, RunLogs } from '@sluice/shared/stores';
+import { createImages } from './app/images.ts';
+import { createRequests, type CatalogueEntry } from './app/requests.ts';
+import type { ImageUses } from './clean-up-ports.ts';
+import type { RequestRules } from './domain/request.ts';
+import type { BuildLimits, BuildQueue, BuildStore, Registries } from './ports.ts';
+
+export interface BuildDeskDeps {
+  readonly store: BuildStore;
+  readonly queue: BuildQueue;
+  readonly registries: Registries;
+  readonly definitions: Pick<DefinitionStore, 'list'>;
+  readonly logs: Pick<RunLogs, 'read' | 'remove'>;
+  readonly rules: RequestRules;
+  readonly limits: BuildLimits;
+  readonly catalogue: readonly CatalogueEntry[];
+  /** An image that brings Maven; empty: none. */
+  readonly toolImage: string;
+  readonly prune: (options: { readonly dryRun: boolean }) => Promise<PruneReport>;
+  readonly uses: Pick<ImageUses, 'note'>;
+  readonly clock: Pick<Clock, 'now'>;
+}
+
+/** Where images are asked for; any process may have one. */
+export interface BuildDesk {
+  start(caller: BuildCaller, request: BuildRequest): Promise<BuildTicket>;
+  ensure(
+    caller: BuildCaller,
+    request: { readonly builder: string; readonly file: string; readonly retry: boolean },
+  ): Promise<BuildTicket>;
+  builders(): readonly { readonly id: string; readonly kind: string }[];
+  get(caller: BuildCaller, id: string): Promise<BuildTicket | undefined>;
+  list(
+    caller: BuildCaller,
+    page: {
+      readonly limit: number;
+      readonly after?: string | undefined;
+      readonly state?: BuildState | undefined;
+    },
+  ): Promise<{ readonly tickets: readonly BuildTicket[]; readonly next?: string }>;
+  cancel(caller: BuildCaller, id: string): Promise<BuildTicket | undefined>;
+  log(
+    ticket: BuildTicket,
+    query: { readonly offset: number; readonly limit: number },
+  ): Promise<RunLogChunk | undefined>;
+  cleanup(caller: BuildCaller, maxAgeMs: number): Promise<number>;
+  images(caller: BuildCaller): Promise<readonly BuiltImage[]>;
+  image(caller: BuildCaller, tag: string): Promise<BuiltImage | undefined>;
+  deleteImage(caller: BuildCaller, tag: string, force: boolean): Promise<void>;
+  usage(caller: BuildCaller): Promise<BuildUsage>;
+  prune(options: { readonly dryRun: boolean }): Promise<PruneReport>;
+}
+
+/** @throws nothing by itself; see `BuildDesk` of the api for what its methods reject with */
+export function createBuildDesk(deps: BuildDeskDeps): BuildDesk {
+  const { store, logs, clock, limits } = deps;
+  const requests = createRequests({ ...deps, uuid: randomUUID });
+  const images = createImages(deps);
+  return {
+    ...requests,
+    builders: () => deps.catalogue.map(({ id, kind }) => ({ id, kind })),
+    get: async (caller, id) => store.ticket(caller.login, id),
+    list: async (caller, page) => store.tickets(caller.login, page),
+    log: async (ticket, query) => {
+      const chunk = await logs.read({ service: ticket.user, runId: ticket.build }, query);
+      // A build that waits for another try writes more.
+      return chunk === undefined || isFinalBuild(ticket.state) ? chunk : { ...chunk, complete: false };
+    },
+    cleanup: async (caller, maxAgeMs) => {
+      const { removed, builds } = await store.removeEnded(clock.now() - maxAgeMs, caller.login);
+      await logs.remove(builds.map(({ user, id }) => ({ service: user, runId: id })));
+      return removed;
+    },
+    images: images.list,
+    image: images.get,
+    deleteImage: images.remove,
+    usage: async (caller) => {
+      const [counts, stored] = await Promise.all([store.counts(caller.login), images.bytes(caller)]);
+      return { ...counts, max_queued: limits.userOpen, max_running: limits.userRunning, ...stored };
+    },
+    prune: deps.prune,
+  };
+}
