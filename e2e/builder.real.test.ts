@@ -122,6 +122,17 @@ describe('requests for the same', () => {
     expect((await anna.request('/system/images/never')).status).toBe(404);
   }, 240_000);
 
+  test('what one user’s packages did is in no layer of another’s', async () => {
+    const { anna, otto } = world;
+    const file = 'six==1.11.0\n';
+    const mine = await anna.started(python(anna, 'layers', file));
+    expect(await anna.ended(mine)).toMatchObject({ state: 'succeeded' });
+    const theirs = await otto.started(python(otto, 'layers', file));
+    expect(await otto.ended(theirs)).toMatchObject({ state: 'succeeded', reused: false });
+    // It was done again, not taken from what the daemon keeps.
+    expect(await otto.log(theirs)).toMatch(/Successfully installed six/);
+  }, 240_000);
+
   test('users do not see each other’s', async () => {
     const { anna, otto } = world;
     const id = await otto.started(python(otto, 'private', 'six==1.15.0\n'));

@@ -167,6 +167,7 @@ async function planOf(
   const recipe = recipes[spec.kind];
   const base = `${spec.source}@${spec.baseDigest}`;
   const { dockerfile, files } = dockerfileFor({
+    user: spec.user,
     recipe,
     base,
     baseUser: spec.baseUser,

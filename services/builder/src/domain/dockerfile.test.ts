@@ -6,7 +6,7 @@ import { recipes } from './recipes/index.ts';
 
 const digest = `sha256:${'0123456789abcdef'.repeat(4)}`;
 const base = `registry:5000/library/python@${digest}`;
-const making: ImageMaking = { base, baseUser: '', recipe: recipes.python, file: 'requests\n' };
+const making: ImageMaking = { user: 'anna', base, baseUser: '', recipe: recipes.python, file: 'requests\n' };
 
 function refusal(change: Partial<ImageMaking>): { code: string; field: string | undefined; message: string } {
   try {
@@ -136,10 +136,23 @@ test('nothing of a file gets into the Dockerfile or the script', () => {
     ruby: `source 'https://rubygems.org'\ngem '${marker}'`,
   };
   for (const kind of buildKinds.filter((kind) => kind !== 'dotnet')) {
-    const context = dockerfileFor({ base, baseUser: '', recipe: recipes[kind], file: files[kind] });
+    const context = dockerfileFor({
+      user: 'anna',
+      base,
+      baseUser: '',
+      recipe: recipes[kind],
+      file: files[kind],
+    });
     expect(context.files.find(({ name }) => name === recipes[kind].fileName)?.text).toContain(marker);
     expect(context.files.find(({ name }) => name === 'install.sh')?.text).not.toContain(marker);
     expect(context.dockerfile).not.toContain(marker);
     expect(context.dockerfile).not.toContain('syntax');
   }
+});
+
+test('the step of one user is no step of another', () => {
+  const text = (user: string): unknown => dockerfileFor({ ...making, user }).files.map((file) => file.text);
+  expect(text('anna')).toEqual(text('anna'));
+  expect(text('otto')).not.toEqual(text('anna'));
+  expect(refusal({ user: 'anna\nRUN id' })).toMatchObject({ code: 'invalid_input', field: 'user' });
 });

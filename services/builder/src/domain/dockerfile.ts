@@ -4,6 +4,11 @@ import { installScript, mounts, scriptName } from './install-script.ts';
 import type { Recipe } from './recipes/index.ts';
 
 export interface ImageMaking {
+  /**
+   * Whose image it is. The step is another one for each user: what it installs comes through a cache that the user's earlier packages have written to, and a layer that
+   * one user made must never be taken for another's.
+   */
+  readonly user: string;
   /** The base image, pinned: `registry:5000/library/python@sha256:…`. */
   readonly base: string;
   /** The base image's `USER`; empty where it has none. */
@@ -51,7 +56,10 @@ export function dockerfileFor(making: ImageMaking): BuildContext {
     dockerfile: `${lines.join('\n')}\n`,
     files: [
       { name: recipe.fileName, text: file },
-      { name: scriptName, text: installScript({ ...recipe, install }) },
+      {
+        name: scriptName,
+        text: `${installScript({ ...recipe, install })}# for ${checkedLogin(making.user)}\n`,
+      },
     ],
   };
 }
@@ -91,6 +99,13 @@ function named(text: string, field: string): string {
     throw new AppError('invalid_input', 'The image with the build tools is no image reference.', { field });
   const name = [image.registry, ...image.repository].join('/');
   return image.digest === undefined ? `${name}:${image.tag ?? 'latest'}` : `${name}@${image.digest}`;
+}
+
+function checkedLogin(user: string): string {
+  if (/^[a-z0-9]{1,61}$/.test(user)) return user;
+  throw new AppError('invalid_input', 'An image belongs to a user whose name is a to z and 0 to 9.', {
+    field: 'user',
+  });
 }
 
 function checkedUser(user: string): string {

@@ -36,6 +36,7 @@ async function extend(
 ): Promise<Extended> {
   const before = await configOf(base);
   const context = dockerfileFor({
+    user: 'anna',
     base,
     baseUser: before.User ?? '',
     recipe: recipes[kind],
@@ -86,6 +87,7 @@ describe('python', () => {
 
   test('a package that is not there fails the build and says why', async () => {
     const context = dockerfileFor({
+      user: 'anna',
       base: await pipBase(),
       baseUser: 'nobody',
       recipe: recipes.python,
@@ -210,7 +212,13 @@ describe('java', () => {
   });
 
   test('without any Maven the build fails and says so', async () => {
-    const context = dockerfileFor({ base: await javaBase(), baseUser: '', recipe: recipes.java, file });
+    const context = dockerfileFor({
+      user: 'anna',
+      base: await javaBase(),
+      baseUser: '',
+      recipe: recipes.java,
+      file,
+    });
     expect(await failureOf(context)).toContain('sluice: the base image has no mvn in its PATH');
   });
 });
@@ -279,7 +287,9 @@ describe('a base that extends itself', () => {
     };
     for (const [kind, [file, why]] of Object.entries(files))
       expect(
-        await failureOf(dockerfileFor({ base, baseUser: '', recipe: recipes[kind as BuildKind], file })),
+        await failureOf(
+          dockerfileFor({ user: 'anna', base, baseUser: '', recipe: recipes[kind as BuildKind], file }),
+        ),
       ).toContain(`sluice: the base image has ${why} in its PATH`);
   });
 });
