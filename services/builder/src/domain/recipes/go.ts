@@ -45,7 +45,7 @@ function checkModule(text: string): string | undefined {
   const lines = text
     .replace(/^\uFEFF/, '')
     .split(/\r\n|\r|\n/)
-    .map((line) => line.replace(/\/\/.*$/, '').trim());
+    .map((line) => line.replace(/\/\/.*$/s, '').trim());
   if (!lines.some((line) => /^module(?:\s+\S|\s*\()/.test(line)))
     return `${fileName} has no "module" line: send the file that "go mod init" and "go mod tidy" write.`;
   const local = lines.findIndex((line) => /=>\s*"?(?:\.{1,2}(?:\/|$|\s|")|\/|[A-Za-z]:[\\/])/.test(line));

@@ -5,7 +5,8 @@ const fileName = 'requirements.txt';
 const fileOptions = /^(?:-e|--editable|-r|--requirement|-c|--constraint)(?:[\s=]|$)/;
 /** `-r x` may also be written `-rx`. */
 const gluedFileOption = /^-[erc][^\s=-]/;
-const indexOptions = /^(?:-i|--index-url|--extra-index-url|-f|--find-links)(?:[\s=]+)(.*)$/;
+/** Dot-all, as below: a `.` that stops at U+2028 would have the rest tried again from every place, for hours in a file of some megabytes. */
+const indexOptions = /^(?:-i|--index-url|--extra-index-url|-f|--find-links)(?:[\s=]+)(.*)$/s;
 const remote = /^https?:\/\//i;
 /** A path: `./x`, `../x`, `/x`, `~/x`, `C:\x`, or `name @ file:…`. */
 const localPath = /^(?:\.{1,2}(?:[/\\]|$)|[/~\\]|[A-Za-z]:[/\\]|file:)|@\s*(?:file:|[./~])/i;
@@ -77,6 +78,6 @@ function logicalLines(text: string): readonly { readonly number: number; readonl
   }
   if (open !== undefined) lines.push(open);
   return lines
-    .map(({ number, line }) => ({ number, line: line.replace(/(?:^|\s)#.*$/, '').trim() }))
+    .map(({ number, line }) => ({ number, line: line.replace(/(?:^|\s)#.*$/s, '').trim() }))
     .filter(({ line }) => line !== '');
 }

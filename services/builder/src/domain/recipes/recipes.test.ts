@@ -154,6 +154,9 @@ describe.each(buildKinds)('%s', (kind) => {
     const texts = [' ', '\\', '\\\n', '<!--', '-', 'a', '(', '=> ', '<project>', ' #', '@ '].map((part) =>
       part.repeat(size / part.length),
     );
+    // Lines whose end `.` does not reach.
+    for (const part of [' #', '//', ' //']) texts.push(`${part.repeat(size / part.length)}\u2028x`);
+    texts.push(`-i${' '.repeat(size)}x\u2028x`);
     texts.push(JSON.stringify({ dependencies: {}, require: { [`${'a'.repeat(size)}!`]: '1' } }));
     const begun = process.cpuUsage().user;
     for (const text of texts) recipes[kind].check(text);

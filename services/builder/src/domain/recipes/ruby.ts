@@ -33,7 +33,7 @@ function checkGemfile(text: string): string | undefined {
   const lines = text
     .replace(/^\uFEFF/, '')
     .split(/\r\n|\r|\n/)
-    .map((line) => line.replace(/(?:^|\s)#.*$/, '').trim());
+    .map((line) => line.replace(/(?:^|\s)#.*$/s, '').trim());
   const fault = (at: number, why: string): string =>
     `${fileName}, line ${at + 1}: ${shown(lines[at] ?? '')} ${why}`;
   const local = lines.findIndex((line) => /^path\b|\bpath:|:path\s*=>/.test(line));
