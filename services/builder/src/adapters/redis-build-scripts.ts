@@ -14,6 +14,7 @@ import { type RedisScript, redisScript } from '@sluice/shared/adapters';
  *   turn               the highest order that began, while something is open
  *   t:<user>:<ticket>  hash: the ticket; its state is `open` until it ends, since it is then as its build is
  *   u:<user>           sorted set of <creation, 15 digits><ticket>, by name
+ *   x:<user>           sorted set of the ids of tickets that ended at once, by time of end: no limit of builds bounds them
  *   ended, e:<user>    sorted sets of <user>:<ticket> and <ticket>, by time of end
  * Redis undoes nothing of a script that fails: each one looks first and then writes. A full memory refuses the first command that needs
  * some, and lets a script that wrote before go on.
@@ -84,6 +85,7 @@ local function dropTicket(user, id)
   call('DEL', key)
   call('ZREM', p .. 'ended', user .. ':' .. id)
   call('ZREM', p .. 'e:' .. user, id)
+  call('ZREM', p .. 'x:' .. user, id)
   if not t[1] then return nil end
   call('ZREM', p .. 'u:' .. user, t[2] .. id)
   call('ZREM', p .. 'j:' .. t[1], id)
@@ -153,7 +155,7 @@ call('ZADD', p .. 'j:' .. id, ARGV[12], ticket)
 return { joined and 'joined' or 'created', seeBuild(id, false), seeTicket(user, ticket) }
 `);
 
-/** ARGV: user, ticket, its facts, its creation (15 digits), build, state, started, ended, message, code, progress, digest, size → ticket */
+/** ARGV: user, ticket, its facts, its creation (15 digits), build, state, started, ended, message, code, progress, digest, size, how many such tickets a user may have → ticket */
 export const putScript: RedisScript = redisScript(`${reading}${ending}
 local user, id = ARGV[1], ARGV[2]
 if not standing(user, id) then
@@ -161,6 +163,12 @@ if not standing(user, id) then
   storeTicket(user, id, ARGV[3], ARGV[4], ARGV[5], ARGV[6])
   endTicket(user, id, ARGV[8], ARGV[6],
     { started = ARGV[7], message = ARGV[9], code = ARGV[10], progress = ARGV[11], digest = ARGV[12], size = ARGV[13] })
+  local atOnce = p .. 'x:' .. user
+  call('ZADD', atOnce, ARGV[8], id)
+  while call('ZCARD', atOnce) > tonumber(ARGV[14]) do
+    local oldest = call('ZRANGE', atOnce, 0, 1)
+    dropTicket(user, oldest[1] == id and oldest[2] or oldest[1])
+  end
 end
 return seeTicket(user, id)
 `);

@@ -33,6 +33,8 @@ import {
 export interface RedisBuildStoreOptions {
   readonly redis: RedisConnection;
   readonly clock: Clock;
+  /** Tickets of one user that ended at once; with one more the oldest is forgotten. @default 5000 */
+  readonly maxReused?: number;
 }
 
 /** Tickets that may wait for one build: all of them end in one step. */
@@ -48,11 +50,12 @@ const removedAtOnce = 500;
 type Call = (script: RedisScript, args: readonly (string | number)[]) => Promise<unknown>;
 
 /** Tickets and builds in Redis, for any number of processes. */
-export function createRedisBuildStore({ redis, clock }: RedisBuildStoreOptions): BuildStore {
+export function createRedisBuildStore(options: RedisBuildStoreOptions): BuildStore {
+  const { redis, clock, maxReused = 5000 } = options;
   const call: Call = async (script, args) => redis.run(script, args);
   const now = (): number => Math.floor(clock.now());
   return {
-    ...ticketSteps(call, now),
+    ...ticketSteps(call, now, maxReused),
     ...buildSteps(call, now),
     join: async (ticket, build, limits) => join(call, { ticket, build, limits, at: now() }),
     removeEnded: async (before, user) => removeEnded(call, before, user),
@@ -103,9 +106,12 @@ async function join(call: Call, { ticket, build, limits, at }: Joining): Promise
 
 type TicketSteps = Pick<BuildStore, 'put' | 'forget' | 'ticket' | 'tickets' | 'cancel'>;
 
-function ticketSteps(call: Call, now: () => number): TicketSteps {
+function ticketSteps(call: Call, now: () => number, maxReused: number): TicketSteps {
   return {
-    put: async (ticket) => ticketFrom(ticket.user, await call(putScript, putArgs(ticket, now()))),
+    put: async (ticket) => {
+      const reply = await call(putScript, [...putArgs(ticket, now()), maxReused]);
+      return ticketFrom(ticket.user, reply);
+    },
     forget: async (user, id) => {
       await call(forgetScript, [user, id]);
     },

@@ -1,10 +1,13 @@
 import { randomUUID } from 'node:crypto';
+import { openRedis } from '@sluice/shared/adapters';
 import type { BuildTicket } from '@sluice/shared/contracts';
 import { fakeClock } from '@sluice/shared/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createRedisBuildStore } from '../../src/adapters/index.ts';
 import type { BuildStore } from '../../src/index.ts';
 import {
   buildOf,
+  connection,
   createOne,
   joinOne,
   keysOf,
@@ -63,6 +66,27 @@ describe('tickets that ended at once', () => {
     await store.end(asked.id, failure);
     expect((await store.join(ticketOf({ id: ticket.id }), buildOf(), roomy)).kind).toBe('known');
   });
+});
+
+it('of those that ended at once only so many are kept, and of others all', async () => {
+  const redis = await openRedis(connection(world.namespace));
+  try {
+    const small = createRedisBuildStore({ redis, clock, maxReused: 3 });
+    const open = await createOne(small);
+    const tickets = [1001, 1002, 1003, 1003, 1003, 1003].map((at) => reusedTicket({ ended_at: at }));
+    for (const ticket of tickets) expect(await small.put(ticket)).toEqual(ticket);
+    await small.put(reusedTicket({ user: 'otto' }));
+    const kept = (await small.tickets('anna', { limit: 10 })).tickets.map(({ id }) => id);
+    expect(kept).toHaveLength(4);
+    expect(kept).toContain(open.ticket.id);
+    expect(kept).toContain(tickets.at(-1)?.id);
+    await small.end(open.build.id, failure);
+    clock.advance(1);
+    expect((await small.removeEnded(clock.now())).removed).toBe(5);
+    expect(await keysOf(world.namespace)).toEqual([]);
+  } finally {
+    await redis.close();
+  }
 });
 
 describe('pages of tickets', () => {
