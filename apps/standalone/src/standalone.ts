@@ -11,7 +11,7 @@ import {
   type Registry,
   type Tracer,
 } from '@sluice/shared/telemetry';
-import { composeStandaloneBuilds, type StandaloneBuilds } from './compose/builds.ts';
+import { composeStandaloneBuilds, type StandaloneBuilds } from './compose/standalone-builds.ts';
 import type { AdapterChoice } from './compose/choice.ts';
 import { composeComponents, startComponents, type Components } from './compose/components.ts';
 import { composeExecution, type ExecutionParts } from './compose/execution.ts';

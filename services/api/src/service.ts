@@ -1,6 +1,7 @@
 import type { Server } from 'node:http';
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { Bus } from '@sluice/shared/bus';
+import type { Look } from '@sluice/shared/checks';
 import type { Secret } from '@sluice/shared/config';
 import { AppError, systemCode } from '@sluice/shared/errors';
 import type { Clock, Component } from '@sluice/shared/lifecycle';
@@ -62,6 +63,8 @@ export interface ApiDeps {
   readonly builds?: Builds;
   /** For `GET /system/checks`. @default whether the bus, the ledger and the object store answer */
   readonly checks?: DeploymentChecks;
+  /** What else this process looks at, where `checks` is absent. */
+  readonly looks?: readonly Look[];
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Registry;

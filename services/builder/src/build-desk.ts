@@ -12,7 +12,9 @@ import {
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { DefinitionStore, RunLogChunk, RunLogs } from '@sluice/shared/stores';
 import { createImages } from './app/images.ts';
+import { createRequestMetrics } from './app/metrics.ts';
 import { createRequests, type CatalogueEntry } from './app/requests.ts';
+import type { Registry } from '@sluice/shared/telemetry';
 import type { ImageUses } from './clean-up-ports.ts';
 import type { RequestRules } from './domain/request.ts';
 import type { BuildLimits, BuildQueue, BuildStore, Registries } from './ports.ts';
@@ -30,6 +32,7 @@ export interface BuildDeskDeps {
   readonly toolImage: string;
   readonly prune: (options: { readonly dryRun: boolean }) => Promise<PruneReport>;
   readonly uses: Pick<ImageUses, 'note'>;
+  readonly metrics: Registry;
   readonly clock: Pick<Clock, 'now'>;
 }
 
@@ -66,7 +69,8 @@ export interface BuildDesk {
 /** @throws nothing by itself; see `BuildDesk` of the api for what its methods reject with */
 export function createBuildDesk(deps: BuildDeskDeps): BuildDesk {
   const { store, logs, clock, limits } = deps;
-  const requests = createRequests({ ...deps, uuid: randomUUID });
+  const metrics = createRequestMetrics(deps.metrics);
+  const requests = createRequests({ ...deps, metrics, uuid: randomUUID });
   const images = createImages(deps);
   return {
     ...requests,

@@ -1,11 +1,10 @@
-import type { BuildChanged } from '@sluice/shared/contracts';
 import type { Bus } from '@sluice/shared/bus';
 import { createPeriodic, type Clock, type Component } from '@sluice/shared/lifecycle';
 import type { RunLogs } from '@sluice/shared/stores';
-import type { Logger, Registry } from '@sluice/shared/telemetry';
+import type { Logger, Registry, Tracer } from '@sluice/shared/telemetry';
 import type { ImageUses } from './clean-up-ports.ts';
 import { createBuildMetrics, gaugeQueue } from './app/metrics.ts';
-import { performBuild } from './app/perform-build.ts';
+import { performBuild, type PerformDeps } from './app/perform-build.ts';
 import { tidyBuilds } from './app/tidy-builds.ts';
 import type {
   BuildLimits,
@@ -37,6 +36,7 @@ export interface BuilderDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Registry;
+  readonly tracer: Tracer;
   readonly config: BuilderConfig;
 }
 
@@ -89,11 +89,12 @@ export function createBuilder(deps: BuilderDeps): Component {
 }
 
 /** Events are for those who watch; a bus that is away holds no build up. */
-function createSay({ bus, log }: Pick<BuilderDeps, 'bus' | 'log'>): (change: BuildChanged) => Promise<void> {
-  return async (change) => {
+function createSay({ bus, log }: Pick<BuilderDeps, 'bus' | 'log'>): PerformDeps['say'] {
+  return async (change, traceparent) => {
     const id = `build-${change.build}-${change.state}-${change.at}`;
     try {
-      await bus.publish([{ id, name: 'builds.changed', key: change.user, payload: change }]);
+      const context = traceparent === undefined ? {} : { traceparent };
+      await bus.publish([{ id, name: 'builds.changed', key: change.user, payload: change, ...context }]);
     } catch (error) {
       log.debug({ err: error }, 'a build event was not published');
     }

@@ -114,7 +114,7 @@ export const buildDeskVariables = {
     parse: mirror,
   }),
   SLUICE_BUILD_BASES: commaList<ImagePrefix>({
-    why: 'Registries and repositories that base images may come from, separated by commas; empty: all, but for those of other users.',
+    why: 'Registries and repositories that base images may come from, separated by commas; empty: all, but for those of other users and, unless SLUICE_REGISTRY_INSECURE names them, those of private networks.',
     form: 'registries or repositories separated by commas: docker.io/library, ghcr.io/team',
     parse: parseImagePrefix,
   }),
@@ -147,6 +147,12 @@ export const buildDeskVariables = {
     max: 1000,
     fallback: 2,
   }),
+  SLUICE_BUILD_ATTEMPTS: integer({
+    why: 'Tries of a build whose cause of failure may pass (a registry that is away).',
+    min: 1,
+    max: 20,
+    fallback: 5,
+  }),
   SLUICE_BUILD_LOG_LIMIT: integer({
     why: 'Bytes that are kept of what one build prints, beside its last lines.',
     min: 1024,
@@ -178,12 +184,6 @@ export const builderVariables = {
     min: 10,
     max: 86_400,
     fallback: 1800,
-  }),
-  SLUICE_BUILD_ATTEMPTS: integer({
-    why: 'Tries of a build whose cause of failure may pass (a registry that is away).',
-    min: 1,
-    max: 20,
-    fallback: 5,
   }),
   SLUICE_BUILD_WAIT: integer({
     why: 'Seconds that a build may wait before it expires.',
@@ -221,13 +221,19 @@ export function builderFaults(values: Partial<BuilderValues> & BuildDeskValues):
   return faults;
 }
 
-export function requestRules(values: BuildDeskValues): RequestRules {
+/** @param isPrivate whether a host is of this machine or of a private network, as far as its name says */
+export function requestRules(values: BuildDeskValues, isPrivate: (host: string) => boolean): RequestRules {
+  const named = new Set([
+    ...values.SLUICE_REGISTRY_INSECURE,
+    ...values.SLUICE_BUILDERS.map(({ source }) => parseImage(source)?.registry),
+  ]);
   return {
     bases: values.SLUICE_BUILD_BASES,
     ownRegistries: [
       ...new Set([values.REGISTRY_HOST, values.SLUICE_REGISTRY_PULL_HOST || values.REGISTRY_HOST]),
     ],
     fileBytes: values.SLUICE_BUILD_FILE_LIMIT,
+    isInner: (registry) => isPrivate(registry) && !named.has(registry),
   };
 }
 

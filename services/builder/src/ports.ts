@@ -23,6 +23,8 @@ export interface BuildSpec {
   readonly contentTag: string;
   /** No layer of an earlier build is used. */
   readonly force: boolean;
+  /** W3C context of the request that made the build; no part of its key. Absent in those that an earlier version stored. */
+  readonly traceparent?: string | undefined;
 }
 
 /** A build as it is stored. Times are epoch milliseconds. */
@@ -243,6 +245,8 @@ export interface ImageBuilder {
   ): Promise<Built>;
   /** Whether the daemon answers. @throws AppError `unavailable` with a sentence that says what to mend */
   check(): Promise<void>;
+  /** What it says of its version; undefined where it does not. @throws AppError as `check` */
+  version(): Promise<string | undefined>;
 }
 
 /** A manifest in a registry, with what its configuration tells. */

@@ -20,19 +20,24 @@ export async function startBuilder(config: BuilderProcessConfig, deps: ProcessDe
   const neighbours = await openNeighbours(config, deps, { name: 'builder' });
   const accounts = await openAccounts(config, deps.log);
   const parts = await openBuilds(config, deps, neighbours, accounts.logins);
-  const builder = composeBuilder(parts, {
+  const { builder, looks } = composeBuilder(parts, {
     values: config,
     env: deps.env,
     keeper: await openKeeper(config, deps),
     environmentOf: accounts.environmentOf,
     bus: neighbours.bus,
     metrics: deps.metrics,
+    tracer: deps.tracer,
     tmpRoot: join(tmpdir(), `sluice-${config.SLUICE_NAMESPACE}`),
     graceMs: config.SLUICE_DRAIN_TIMEOUT * 1000,
   });
   await builder.start();
   const check = async (): Promise<void> => builder.check();
-  const findings = await openFindings(config, deps, neighbours, { component: 'builder', check });
+  const findings = await openFindings(config, deps, neighbours, {
+    component: 'builder',
+    check,
+    looks,
+  });
   findings.announce();
   return {
     check,
@@ -76,7 +81,7 @@ async function openKeeper(
 /** Requests for images and what makes them share Redis and the system bucket. */
 export async function openBuilds(
   config: ApiProcessConfig | BuilderProcessConfig,
-  { clock, log }: Pick<ProcessDeps, 'clock' | 'log'>,
+  { clock, log, metrics }: Pick<ProcessDeps, 'clock' | 'log' | 'metrics'>,
   { definitions, objects }: Neighbours,
   logins: () => Promise<readonly string[]>,
 ): Promise<BuildsParts> {
@@ -91,6 +96,7 @@ export async function openBuilds(
       below: buildLogsPrefix,
     }),
     logins,
+    metrics,
     clock,
     log,
   });

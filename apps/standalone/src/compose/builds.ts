@@ -1,16 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { accountsSource, type apiVariables, type Builds } from '@sluice/api';
-import { createFileAccounts, type FileAccounts } from '@sluice/api/adapters';
 import {
   buildLimits,
   builderConfig,
+  builderLooks,
   collectionLimitsOf,
   commandEnvironment,
   createBuildDesk,
   createBuilder,
   createCollector,
   createPruner,
+  gaugeImageBytes,
   registryCommandsOf,
   requestRules,
   retentionPolicyOf,
@@ -39,34 +39,29 @@ import {
   createRegistries,
 } from '@sluice/builder/adapters';
 import {
-  createFolderRunLogs,
   createRegistryClient,
   createRegistryPushProbe,
+  isPrivateHost,
   openRedis,
   type RedisConnectionOptions,
   type RegistryLogins,
 } from '@sluice/shared/adapters';
 import type { Bus } from '@sluice/shared/bus';
-import type { ConfigOf, Secret } from '@sluice/shared/config';
+import type { Look } from '@sluice/shared/checks';
 import type { PruneReport } from '@sluice/shared/contracts';
 import type { Clock, Component } from '@sluice/shared/lifecycle';
 import type { DefinitionStore, RunLogs } from '@sluice/shared/stores';
-import type { Logger, Registry } from '@sluice/shared/telemetry';
-import type { DataFolder } from '../data-folder.ts';
-import type { StandaloneConfig } from '../variables.ts';
-import type { AdapterChoice } from './choice.ts';
-import type { StoresParts } from './stores.ts';
+import type { Logger, Registry, Tracer } from '@sluice/shared/telemetry';
 
 export interface BuildsDeps {
   readonly values: BuildDeskValues & CleanUpConfig;
   readonly redis: RedisConnectionOptions;
-  /** Tries of a build, where they are another number than the queue's own. */
-  readonly attempts?: number;
   readonly definitions: Pick<DefinitionStore, 'list'>;
   /** Of builds, apart from those of runs. */
   readonly logs: RunLogs;
   /** All logins that there are, for retention. */
   readonly logins: () => Promise<readonly string[]>;
+  readonly metrics: Registry;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -84,6 +79,9 @@ export interface BuildsParts {
   close(): Promise<void>;
 }
 
+/** Clients of registries to be closed at the end; the first is the installation's. */
+const maxClients = 200;
+
 /** Everything of builds that needs no BuildKit: any process may take requests. */
 export async function composeBuilds(deps: BuildsDeps): Promise<BuildsParts> {
   const { values, clock, definitions, logs } = deps;
@@ -91,11 +89,13 @@ export async function composeBuilds(deps: BuildsDeps): Promise<BuildsParts> {
   const store = createRedisBuildStore({ redis, clock });
   const queue = createBullBuildQueue({
     connection: deps.redis,
-    ...(deps.attempts === undefined ? {} : { attempts: deps.attempts }),
+    attempts: values.SLUICE_BUILD_ATTEMPTS,
   });
   const clients: { close(): Promise<void> }[] = [];
   const open = (logins: RegistryLogins) => {
     const client = createRegistryClient({ ...registryOptions(values), logins, clock });
+    // Those beyond are of accounts that were dropped for others (`createRegistries`): their connections are closed when they have been idle.
+    if (clients.length >= maxClients) clients.splice(1, 1);
     clients.push(client);
     return createImageRegistry({ client });
   };
@@ -116,12 +116,13 @@ export async function composeBuilds(deps: BuildsDeps): Promise<BuildsParts> {
       registries,
       definitions,
       logs,
-      rules: requestRules(values),
+      rules: requestRules(values, isPrivateHost),
       limits: buildLimits(values),
       catalogue: values.SLUICE_BUILDERS,
       toolImage: values.SLUICE_BUILD_MAVEN_IMAGE,
       prune,
       uses,
+      metrics: deps.metrics,
       clock,
     }),
     store,
@@ -160,7 +161,7 @@ function registryPlace(values: BuildDeskValues) {
 }
 
 function composePruner(
-  { values, definitions, logins, clock, log }: BuildsDeps,
+  { values, definitions, logins, clock, log, metrics }: BuildsDeps,
   { store, uses, registries }: Pick<BuildsParts, 'store' | 'uses' | 'registries'>,
 ): Pruner {
   const { host, pullHost } = registryPlace(values);
@@ -177,6 +178,11 @@ function composePruner(
     policy: retentionPolicyOf(values),
     cacheUnusedMs: unused === 0 ? undefined : unused * 1000,
     roundMs: values.SLUICE_IMAGE_PRUNE_TIMEOUT * 1000,
+    measured: gaugeImageBytes(
+      metrics,
+      clock,
+      2 * (values.SLUICE_IMAGE_PRUNE_INTERVAL + values.SLUICE_IMAGE_PRUNE_TIMEOUT) * 1000,
+    ),
     clock,
     log,
   });
@@ -188,6 +194,7 @@ export interface WorkerDeps {
   readonly environmentOf: EnvironmentOf;
   readonly bus: Pick<Bus, 'publish'>;
   readonly metrics: Registry;
+  readonly tracer: Tracer;
   /** Whoever runs the registry, where no commands do; undefined: nobody. */
   readonly keeper?: RegistryKeeper | undefined;
   /** Folder for the files of builds under way. */
@@ -195,18 +202,25 @@ export interface WorkerDeps {
   readonly graceMs: number;
 }
 
-/** What makes images and looks after the registry. */
-export function composeBuilder(parts: BuildsParts, worker: WorkerDeps): Component {
-  const { values, env } = worker;
+/** What makes images and looks after the registry, and what it finds of itself. */
+export interface BuilderParts {
+  readonly builder: Component;
+  readonly looks: readonly Look[];
+}
+
+export function composeBuilder(parts: BuildsParts, worker: WorkerDeps): BuilderParts {
+  const { values } = worker;
   const { redis, clock, log, values: desk, logs } = parts.deps;
-  const collector = composeCollector(parts, worker);
+  const probe = openProbe(desk, clock);
+  const collector = composeCollector(parts, worker, probe);
+  const buildctl = composeBuildctl(parts.deps, worker);
   const tasks = {
     retain: async (signal: AbortSignal) => void (await parts.pruner.prune({ dryRun: false, signal })),
     collect: async (signal: AbortSignal) => void (await collector.collect(signal)),
   };
   const every = (seconds: number) => (seconds === 0 ? undefined : seconds * 1000);
   const collects = isCollected(desk);
-  return createBuilder({
+  const builder = createBuilder({
     ...parts,
     schedules: parts.queue,
     workers: createBullBuildWorkers({
@@ -219,15 +233,7 @@ export function composeBuilder(parts: BuildsParts, worker: WorkerDeps): Componen
       collect: { everyMs: collects ? every(desk.SLUICE_REGISTRY_COLLECT_INTERVAL) : undefined },
     },
     recover: async (signal) => collector.recover(signal),
-    builder: createBuildctl({
-      host: values.BUILDKIT_HOST,
-      tls: buildkitTls(values),
-      env: commandEnvironment(env),
-      tmpRoot: join(worker.tmpRoot, 'builds'),
-      insecureRegistries: desk.SLUICE_REGISTRY_INSECURE,
-      clock,
-      log,
-    }),
+    builder: buildctl,
     environmentOf: worker.environmentOf,
     logs,
     bus: worker.bus,
@@ -235,30 +241,52 @@ export function composeBuilder(parts: BuildsParts, worker: WorkerDeps): Componen
     clock,
     log,
     metrics: worker.metrics,
+    tracer: worker.tracer,
     config: builderConfig(values, worker.graceMs),
   });
+  const looks = builderLooks({ ...parts, ...probe, builder: buildctl, registry: desk.REGISTRY_HOST, clock });
+  return { builder, looks };
+}
+
+function composeBuildctl({ values: desk, clock, log }: BuildsDeps, { values, env, tmpRoot }: WorkerDeps) {
+  return createBuildctl({
+    host: values.BUILDKIT_HOST,
+    tls: buildkitTls(values),
+    env: commandEnvironment(env),
+    tmpRoot: join(tmpRoot, 'builds'),
+    insecureRegistries: desk.SLUICE_REGISTRY_INSECURE,
+    clock,
+    log,
+  });
+}
+
+/** Asks the registry itself. Its connections are closed when they have been idle. */
+function openProbe(values: BuildDeskValues, clock: Clock) {
+  const { host, login } = registryPlace(values);
+  const repository = `${host}/probe`;
+  const logins: RegistryLogins = async (registry) =>
+    login === undefined || registry !== host ? undefined : { ...login, serveraddress: host };
+  const options = { ...registryOptions(values), logins, clock };
+  const client = createRegistryClient(options);
+  return {
+    probe: createRegistryPushProbe({ ...options, repository }),
+    deleteNothing: async () => client.deleteManifest(`${repository}@sha256:${'0'.repeat(64)}`),
+  };
 }
 
 function composeCollector(
   { queue, pruner, collection, deps: { values, clock, log } }: BuildsParts,
   { env, keeper }: Pick<WorkerDeps, 'env' | 'keeper'>,
+  { probe }: Pick<ReturnType<typeof openProbe>, 'probe'>,
 ) {
   const commands = registryCommandsOf(values);
-  const { host, login } = registryPlace(values);
-  const logins: RegistryLogins = async () =>
-    login === undefined ? undefined : { ...login, serveraddress: host };
   return createCollector({
     queue,
     keeper:
       commands === undefined
         ? keeper
         : createCommandRegistryKeeper({ ...commands, env: commandEnvironment(env), clock }),
-    probe: createRegistryPushProbe({
-      ...registryOptions(values),
-      repository: `${host}/probe`,
-      logins,
-      clock,
-    }),
+    probe,
     state: collection,
     protect: pruner.protect,
     limits: collectionLimitsOf(values),
@@ -274,96 +302,4 @@ function isCollected(values: CleanUpConfig): boolean {
 
 function buildkitTls({ BUILDKIT_CA: ca, BUILDKIT_CERT: cert, BUILDKIT_KEY: key }: BuilderValues) {
   return ca === '' || key === undefined ? undefined : { ca, cert, key };
-}
-
-/** What of builds a standalone server has: all, or nothing and the reason. */
-export interface StandaloneBuilds {
-  readonly choice: AdapterChoice;
-  readonly builds: Builds | undefined;
-  readonly builder: Component | undefined;
-  close(): Promise<void>;
-}
-
-export interface StandaloneBuildsDeps {
-  readonly config: StandaloneConfig;
-  readonly folder: DataFolder;
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly stores: Pick<StoresParts, 'definitions' | 'bus'>;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly metrics: Registry;
-}
-
-/**
- * The builder of a standalone server, on when its servers are named.
- * @throws ConfigError for accounts that cannot be read
- */
-export async function composeStandaloneBuilds(deps: StandaloneBuildsDeps): Promise<StandaloneBuilds> {
-  const { config, folder, env, clock, log } = deps;
-  const { REDIS_URL: url } = config;
-  const missing = ['REDIS_URL', 'BUILDKIT_HOST', 'REGISTRY_HOST'].filter((name) =>
-    name === 'REDIS_URL' ? url === undefined : config[name as 'BUILDKIT_HOST'] === '',
-  );
-  if (url === undefined || missing.length > 0) {
-    const chosenBy = `${missing.join(', ')} ${missing.length === 1 ? 'is' : 'are'} not set`;
-    return {
-      choice: { port: 'builds', adapter: 'none', chosenBy },
-      builds: undefined,
-      builder: undefined,
-      close: async () => {},
-    };
-  }
-  const accounts = await openAccounts(config, log);
-  const parts = await composeBuilds({
-    values: config,
-    redis: redisOf(config, url, { clock, log }),
-    attempts: config.SLUICE_BUILD_ATTEMPTS,
-    definitions: deps.stores.definitions,
-    logs: createFolderRunLogs({
-      root: folder.buildLogs,
-      clock,
-      maxBytes: config.SLUICE_BUILD_LOG_LIMIT,
-    }),
-    logins: accounts.logins,
-    clock,
-    log,
-  });
-  return {
-    choice: {
-      port: 'builds',
-      adapter: `BuildKit at ${config.BUILDKIT_HOST}, images in ${config.REGISTRY_HOST}`,
-      chosenBy: 'BUILDKIT_HOST, REGISTRY_HOST and REDIS_URL',
-    },
-    builds: { desk: parts.desk, accounts },
-    builder: composeBuilder(parts, {
-      values: config,
-      env,
-      environmentOf: accounts.environmentOf,
-      bus: deps.stores.bus,
-      metrics: deps.metrics,
-      tmpRoot: folder.work,
-      graceMs: config.SLUICE_DRAIN_TIMEOUT * 1000,
-    }),
-    close: () => parts.close(),
-  };
-}
-
-/** Accounts beside the administrator's, who builds under the name that opens all else. */
-export async function openAccounts(
-  config: Pick<ConfigOf<typeof apiVariables>, 'SLUICE_ACCOUNTS' | 'SLUICE_ACCOUNTS_FILE' | 'OSCAR_USERNAME'>,
-  log: Logger,
-): Promise<FileAccounts> {
-  return createFileAccounts({
-    source: accountsSource(config),
-    reserved: new Set([config.OSCAR_USERNAME.toLowerCase()]),
-    log,
-  });
-}
-
-function redisOf(
-  { REDIS_CA: ca, SLUICE_NAMESPACE: namespace }: StandaloneConfig,
-  url: Secret,
-  deps: Pick<StandaloneBuildsDeps, 'clock' | 'log'>,
-): RedisConnectionOptions {
-  return { url, ca: ca === '' ? undefined : ca, namespace, name: 'sluice-builds', ...deps };
 }

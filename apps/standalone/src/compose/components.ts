@@ -9,7 +9,7 @@ import { version } from '../version.ts';
 import type { StandaloneConfig } from '../variables.ts';
 import type { AdapterChoice } from './choice.ts';
 import type { ExecutionParts } from './execution.ts';
-import type { StandaloneBuilds } from './builds.ts';
+import type { StandaloneBuilds } from './standalone-builds.ts';
 import type { ObjectsParts } from './objects.ts';
 import type { StoresParts } from './stores.ts';
 
@@ -139,6 +139,7 @@ function composeApi(deps: ComponentsDeps, slots: () => number): Api {
     presigner: objects.presigner,
     runnerKey: deps.runnerKey,
     ...(deps.builds.builds === undefined ? {} : { builds: deps.builds.builds }),
+    looks: deps.builds.looks,
     clock,
     log,
     metrics,

@@ -40,6 +40,7 @@ export {
   type RegistryClientDeps,
 } from './registry-client.ts';
 export type { ImageDetails } from './registry-details.ts';
+export { isPrivateHost } from './registry-hosts.ts';
 export {
   createRegistryPushProbe,
   type RegistryPushProbe,

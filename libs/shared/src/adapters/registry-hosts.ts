@@ -36,18 +36,25 @@ export function mayBePlain(host: string, insecure: readonly string[]): boolean {
   return isPrivateHost(host) && !isLinkLocal(host);
 }
 
+/** As a request would spell it: `127.1`, `0x7f.0.0.1` and `2130706433` are addresses, too. */
 function hostName(host: string): string {
-  const bare = host.startsWith('[') ? host.slice(1, host.indexOf(']')) : host.replace(/:\d*$/, '');
-  return bare.toLowerCase();
+  const name = URL.parse(`https://${host}`)?.hostname ?? host.replace(/:\d*$/, '').toLowerCase();
+  const bare = name.startsWith('[') ? name.slice(1, -1) : name.replace(/\.$/, '');
+  const [, high, low] = /^::ffff:([\da-f]{1,4}):([\da-f]{1,4})$/.exec(bare) ?? [];
+  if (high === undefined || low === undefined) return bare;
+  const bytes = [high, low]
+    .map((half) => Number.parseInt(half, 16))
+    .flatMap((half) => [half >> 8, half & 255]);
+  return bytes.join('.');
 }
 
 function isPrivateV4(address: string): boolean {
   const [a = 0, b = 0] = address.split('.').map(Number);
-  if (a === 10 || a === 127) return true;
+  // What is in 0.0.0.0/8 leads to this machine.
+  if (a === 0 || a === 10 || a === 127) return true;
   return (a === 172 && b >= 16 && b < 32) || (a === 192 && b === 168);
 }
 
 function isPrivateV6(address: string): boolean {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/.exec(address)?.[1];
-  return mapped === undefined ? address === '::1' || /^f[cd]/.test(address) : isPrivateV4(mapped);
+  return address === '::1' || address === '::' || /^f[cd]/.test(address);
 }

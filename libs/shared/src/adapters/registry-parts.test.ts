@@ -22,6 +22,16 @@ test.each([
   ['10.evil.example', false],
   ['8.8.8.8', false],
   ['[2001:db8::1]', false],
+  ['127.1', true],
+  ['0177.0.0.1:80', true],
+  ['0x7f.0.0.1', true],
+  ['2130706433', true],
+  ['0.0.0.0:5000', true],
+  ['[::]:5000', true],
+  ['[::ffff:127.0.0.1]:5000', true],
+  ['[::ffff:a00:1]', true],
+  ['[::ffff:808:808]', false],
+  ['localhost.', true],
 ])('%s is private: %s', (host, expected) => {
   expect(isPrivateHost(host)).toBe(expected);
   expect(mayBePlain(host, [])).toBe(expected);
@@ -31,7 +41,10 @@ test('plain HTTP is for named hosts besides, never for link-local addresses by t
   expect(mayBePlain('images.example:5000', ['images.example:5000'])).toBe(true);
   expect(mayBePlain('images.example:5001', ['images.example:5000'])).toBe(false);
   expect(mayBePlain('images.example:5001', ['images.example'])).toBe(true);
-  expect(isPrivateHost('169.254.169.254')).toBe(true);
+  for (const host of ['169.254.169.254', '[::ffff:a9fe:a9fe]', '0xa9fea9fe', '[fe80::1]']) {
+    expect(isPrivateHost(host), host).toBe(true);
+    expect(mayBePlain(host, []), host).toBe(false);
+  }
   expect(mayBePlain('169.254.169.254', [])).toBe(false);
 });
 

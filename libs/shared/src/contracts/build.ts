@@ -79,6 +79,8 @@ export interface BuildCaller {
   readonly admin: boolean;
   /** The account's environment; `REGISTRY_HOST`, `REGISTRY_SECRET` (`name:password`) send its images elsewhere. */
   readonly env: Readonly<Record<string, string>>;
+  /** W3C context of the request. */
+  readonly traceparent?: string | undefined;
 }
 
 /** What an image is to be made of. */

@@ -11,14 +11,17 @@ export function ownChecks(deps: {
   readonly bus: Pick<Bus, 'check'>;
   readonly ledger: Pick<RunLedger, 'check'>;
   readonly objects: Pick<ObjectStore, 'check'>;
+  /** Of what else is in this process. */
+  readonly looks?: readonly Look[];
   readonly clock: Clock;
 }): DeploymentChecks {
-  const { config, instance, bus, ledger, objects, clock } = deps;
+  const { config, instance, bus, ledger, objects, looks = [], clock } = deps;
   const look = createLooks(
     [
       answers('bus', () => bus.check()),
       answers('run ledger', () => ledger.check()),
       answers('object store', () => objects.check()),
+      ...looks,
     ],
     { clock },
   );

@@ -82,7 +82,14 @@ export function createBuildctl(options: BuildctlOptions): Buildctl {
   return {
     build: async (plan, context) =>
       client.folders.use(async (folder) => build(client, folder, plan, context)),
-    check: async () => client.folders.use(async (folder) => check(client, folder)),
+    check: async () => {
+      await client.folders.use(async (folder) => ask(client, folder, ['debug', 'workers']));
+    },
+    version: async () =>
+      client.folders.use(async (folder) => {
+        const lines = await ask(client, folder, ['debug', 'info']);
+        return lines.map((line) => versionLine.exec(line)?.[1]).find((found) => found !== undefined);
+      }),
     sweep: client.folders.sweep,
   };
 }
@@ -176,20 +183,28 @@ async function readDigest(path: string): Promise<string> {
   throw buildError('unavailable', 'builder_unavailable', 'BuildKit does not say what it has made.');
 }
 
-async function check(client: Client, folder: string): Promise<void> {
+/** `BuildKit: github.com/moby/buildkit v0.25.1 …` */
+const versionLine = /^BuildKit:\s+\S+\s+(v[\w.+-]{1,60})/;
+const maxAnswer = 100;
+
+/** What a command of the daemon says; its last line tells what is wrong. */
+async function ask(client: Client, folder: string, args: readonly string[]): Promise<readonly string[]> {
   const { host } = client.options;
+  const lines: string[] = [];
   let said = '';
   const end = await run(client, folder, {
-    args: ['debug', 'workers'],
+    args,
     env: {},
     timeoutMs: client.limits.checkMs,
     signal: new AbortController().signal,
     onLine: (line) => {
-      said = cutText(cleanLine(line).replace(/^error: /, ''), 500);
+      const text = cutText(cleanLine(line), 500);
+      said = text.replace(/^error: /, '');
+      if (lines.length < maxAnswer) lines.push(text);
       return Promise.resolve();
     },
   });
-  if (end.kind === 'exited' && end.code === 0) return;
+  if (end.kind === 'exited' && end.code === 0) return lines;
   const why = end.kind === 'timed_out' ? 'it does not answer in time' : said;
   throw buildError(
     'unavailable',

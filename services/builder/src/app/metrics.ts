@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, metricOf, type Registry } from '@sluice/shared/telemetry';
+import type { Clock } from '@sluice/shared/lifecycle';
 import type { BuildOutcome, BuildQueue, StoredBuild } from '../ports.ts';
 
 export interface BuildMetrics {
@@ -10,6 +11,52 @@ export interface BuildMetrics {
     made: { readonly steps: number; readonly cached: number } | undefined,
     now: number,
   ): void;
+}
+
+/** How requests for images are answered. */
+export interface RequestMetrics {
+  /** @param how `failed`: by an earlier failure that is not to be tried again; `refused`: too many wait */
+  answered(how: 'built' | 'joined' | 'reused' | 'failed' | 'refused'): void;
+}
+
+export function createRequestMetrics(registry: Registry): RequestMetrics {
+  const requests = metricOf(registry, Counter, {
+    name: 'sluice_build_requests_total',
+    help: 'Requests for images, by their answer: built (a new build), joined (one under way), reused (the image was there), failed (an earlier failure), refused (too many wait).',
+    labelNames: ['answer'],
+    registers: [registry],
+  });
+  return {
+    answered: (how) => {
+      requests.inc({ answer: how });
+    },
+  };
+}
+
+/**
+ * Bytes of users' images.
+ * @param keptMs for how long a figure counts: another process may have made the rounds since
+ * @returns takes the figure of a round
+ */
+export function gaugeImageBytes(
+  registry: Registry,
+  clock: Pick<Clock, 'monotonic'>,
+  keptMs: number,
+): (bytes: number) => void {
+  let last: { readonly bytes: number; readonly at: number } | undefined;
+  const gauge: Gauge = metricOf(registry, Gauge, {
+    name: 'sluice_builder_registry_bytes',
+    help: "Bytes of all users' images as the last round of retention of this process found them, layers of one user counted once; without layer caches. Absent where another process makes the rounds.",
+    registers: [registry],
+    collect: () => {
+      gauge.reset();
+      if (last === undefined || clock.monotonic() - last.at > keptMs) gauge.remove();
+      else gauge.set(last.bytes);
+    },
+  });
+  return (bytes) => {
+    last = { bytes, at: clock.monotonic() };
+  };
 }
 
 /** What tells whether builds keep up, how they end, and what caches are worth. */

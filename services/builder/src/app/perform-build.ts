@@ -2,7 +2,7 @@ import { isBuildKind, type BuildChanged, type BuildProgress } from '@sluice/shar
 import { isAppError, messageOf } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { RunLogs } from '@sluice/shared/stores';
-import type { Logger } from '@sluice/shared/telemetry';
+import type { Logger, Tracer } from '@sluice/shared/telemetry';
 import { dockerfileFor } from '../domain/dockerfile.ts';
 import { recipes } from '../domain/recipes/index.ts';
 import { imageLabels } from '../domain/image-labels.ts';
@@ -19,6 +19,7 @@ import type {
   Verdict,
 } from '../ports.ts';
 import type { ImageUses } from '../clean-up-ports.ts';
+import { failureWord, startBuildTrace, type BuildTrace } from './build-trace.ts';
 import type { BuildMetrics } from './metrics.ts';
 
 export interface PerformDeps {
@@ -32,8 +33,9 @@ export interface PerformDeps {
   readonly timeoutMs: number;
   /** Whether layers are kept in the registry for later builds. */
   readonly layerCache: boolean;
-  readonly say: (change: BuildChanged) => Promise<void>;
+  readonly say: (change: BuildChanged, traceparent: string | undefined) => Promise<void>;
   readonly metrics: BuildMetrics;
+  readonly tracer: Tracer;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -58,21 +60,40 @@ export async function performBuild(
   deps.metrics.begun(build, deps.clock.now());
   await tell(deps, build, { state: 'running' });
   const output = await openLog(deps, build, attempt.number);
+  const trace = startBuildTrace(deps.tracer, build, attempt.number, deps.clock.now());
   try {
-    const made = await make(deps, build, output, stop);
-    await finish(deps, build, made);
+    const made = await make(deps, { build, output, trace, stop });
+    await trace.part('tag', async () => finish(deps, build, made));
+    trace.end('succeeded');
     log.info(
-      { build: id, user: build.spec.user, digest: made.digest, cached: made.cached },
+      {
+        build: id,
+        user: build.spec.user,
+        digest: made.digest,
+        cached: made.cached,
+        trace_id: trace.traceId,
+      },
       'build succeeded',
     );
     return { kind: 'done' };
   } catch (error) {
     // Stopping, or gone from this worker: another one begins again.
-    if (stop.aborted) throw error;
-    return await settle(deps, build, error, attempt, output);
+    if (stop.aborted) {
+      trace.end('interrupted', 'interrupted');
+      throw error;
+    }
+    return await settle(deps, { build, output, trace }, error, attempt);
   } finally {
     await output.close();
   }
+}
+
+/** A try under way. */
+interface Trying {
+  readonly build: StoredBuild;
+  readonly output: BuildOutput;
+  readonly trace: BuildTrace;
+  readonly stop: AbortSignal;
 }
 
 interface Made {
@@ -83,21 +104,19 @@ interface Made {
   readonly cached: number;
 }
 
-async function make(
-  deps: PerformDeps,
-  build: StoredBuild,
-  output: BuildOutput,
-  stop: AbortSignal,
-): Promise<Made> {
+async function make(deps: PerformDeps, trying: Trying): Promise<Made> {
+  const { build, trace } = trying;
   const { spec } = build;
   const caller = { login: spec.user, env: await deps.environmentOf(spec.user) };
   const home = homeOf(deps.registries, caller, spec.repository);
   const reference = `${spec.repository}:${spec.contentTag}`;
   // An earlier worker pushed it and died.
-  const there = spec.force ? undefined : await home.images.digestOf(reference);
+  const there = spec.force
+    ? undefined
+    : await trace.part('resolve', async () => home.images.digestOf(reference));
   const built =
     there === undefined
-      ? await runBuild(deps, build, caller, output, stop)
+      ? await trace.part('buildkit', async (traceparent) => runBuild(deps, trying, caller, traceparent))
       : { digest: there, steps: 0, cached: 0 };
   const size = (await home.images.details(`${spec.repository}@${built.digest}`))?.size ?? 0;
   return { ...built, size };
@@ -115,14 +134,14 @@ function homeOf(
 
 async function runBuild(
   deps: PerformDeps,
-  build: StoredBuild,
+  { build, output, trace, stop }: Trying,
   caller: Parameters<Registries['of']>[0],
-  output: BuildOutput,
-  stop: AbortSignal,
+  traceparent: string,
 ): Promise<{ readonly digest: string; readonly steps: number; readonly cached: number }> {
   const plan = await planOf(deps, build, caller);
   const wanted = new AbortController();
   const over = new AbortController();
+  const stages = trace.stages(traceparent);
   let progress: BuildProgress = { done: 0, total: 0 };
   const watch = async (): Promise<void> => {
     let told = '';
@@ -149,10 +168,12 @@ async function runBuild(
       signal: AbortSignal.any([stop, wanted.signal]),
       onProgress: (now) => {
         progress = now;
+        stages.heed(now);
       },
       onLog: output.line,
     });
   } finally {
+    stages.end();
     over.abort();
     await watching;
   }
@@ -223,27 +244,34 @@ async function finish(deps: PerformDeps, build: StoredBuild, made: Made): Promis
 /** Again where the cause passes, else the end of all tickets. */
 async function settle(
   deps: PerformDeps,
-  build: StoredBuild,
+  { build, output, trace }: Pick<Trying, 'build' | 'output' | 'trace'>,
   error: unknown,
   attempt: { readonly number: number; readonly last: boolean },
-  output: BuildOutput,
 ): Promise<Verdict> {
   const { store, log } = deps;
   if (!isAppError(error)) {
-    log.error({ err: error, build: build.id }, 'a build broke');
+    log.error({ err: error, build: build.id, trace_id: trace.traceId }, 'a build broke');
   } else if (error.retry === 'later' && !attempt.last) {
+    trace.end('again', failureWord(error));
     await output.line(`try ${attempt.number} failed, it is tried again: ${error.message}`);
     await store.again(build.id, `tried again: ${error.message}`);
     await tell(deps, build, { state: 'queued', message: error.message });
     return { kind: 'again', error };
   }
   const outcome = outcomeOf(error);
+  trace.end(outcome.state, outcome.state === 'cancelled' ? undefined : outcome.code);
   await output.line(outcome.message);
   const { ended } = await store.end(build.id, outcome);
   deps.metrics.ended(build, outcome, undefined, deps.clock.now());
   if (ended.length > 0) await tell(deps, build, { state: outcome.state, message: outcome.message });
   log.info(
-    { build: build.id, user: build.spec.user, state: outcome.state, code: outcome.code },
+    {
+      build: build.id,
+      user: build.spec.user,
+      state: outcome.state,
+      code: outcome.code,
+      trace_id: trace.traceId,
+    },
     'build ended',
   );
   return { kind: 'done' };
@@ -254,9 +282,8 @@ type Failed = Exclude<BuildOutcome, { readonly state: 'succeeded' }>;
 function outcomeOf(error: unknown): Failed {
   if (!isAppError(error))
     return { state: 'failed', code: 'internal', message: 'The builder failed; its log tells why.' };
-  const { reason } = error.details;
-  const code = typeof reason === 'string' ? reason : error.code;
-  return { state: error.code === 'cancelled' ? 'cancelled' : 'failed', code, message: messageOf(error) };
+  const state = error.code === 'cancelled' ? 'cancelled' : 'failed';
+  return { state, code: failureWord(error), message: messageOf(error) };
 }
 
 interface BuildOutput {
@@ -280,11 +307,9 @@ async function tell(
   build: StoredBuild,
   change: Pick<BuildChanged, 'state' | 'progress' | 'message'>,
 ): Promise<void> {
-  await say({
-    build: build.id,
-    user: build.spec.user,
-    tickets: [...build.tickets],
-    at: clock.now(),
-    ...change,
-  });
+  const { id, spec, tickets } = build;
+  await say(
+    { build: id, user: spec.user, tickets: [...tickets], at: clock.now(), ...change },
+    spec.traceparent,
+  );
 }

@@ -13,6 +13,8 @@ import type { ImageDemand } from './image-demand.ts';
 export interface PruneNotes {
   /** The registry answered. */
   answered(): void;
+  /** What all images of a user take. */
+  measured(bytes: number): void;
   removed(image: string, why: string): void;
   kept(image: string, why: string): void;
   failed(image: string, error: unknown): void;
@@ -114,16 +116,19 @@ async function findImages(deps: PruneUserDeps, user: string): Promise<readonly F
     }
   });
   const details = new Map<string, Pick<FoundImage, 'parts' | 'createdAt'>>();
+  const sizes = new Map<string, number>();
   await eachOf([...new Set(digests.values())], inFlight, signal, async (digest) => {
     try {
       const known = await registry.details(`${repository}@${digest}`);
       notes.answered();
       if (known === undefined) return;
+      for (const part of known.parts) sizes.set(part.digest, part.size);
       details.set(digest, { parts: known.parts.map((part) => part.digest), createdAt: known.createdAt });
     } catch (error) {
       fail(notes, `${user}@${digest}`, error);
     }
   });
+  notes.measured([...sizes.values()].reduce((sum, size) => sum + size, 0));
   return tags.flatMap((tag) => {
     const digest = digests.get(tag);
     const known = details.get(digest ?? '');

@@ -92,7 +92,11 @@ const registry: PrunerDeps['registry'] = {
   details: async (reference): Promise<ImageDetails | undefined> => {
     const digest = lookUp(reference);
     if (digest === undefined) return undefined;
-    return { digest, size: 1, parts: [], createdAt: world.created.get(digest), labels: {} };
+    const parts = [
+      { digest: 'sha256:shared', size: 100 },
+      { digest, size: 1 },
+    ];
+    return { digest, size: 101, parts, createdAt: world.created.get(digest), labels: {} };
   },
   removeTag: async (repository, tag) => {
     world.before(`${repository}:${tag}`);
@@ -295,4 +299,17 @@ test('an image that a service names by its digest only gets a tag, of whichever 
     [`in-use-${loose.slice(7, 27)}`]: loose,
   });
   expect([...(world.tags.get(`${registryHost}/library/base`)?.values() ?? [])]).toEqual([child]);
+});
+
+test('bytes are told by rounds that saw all images, layers of a user counted once', async () => {
+  put('anna', 'a', 2);
+  put('anna', 'b', 2);
+  put('otto', 'a', 2);
+  const told: number[] = [];
+  const one = pruner({ measured: (bytes) => told.push(bytes) });
+  await one.prune({ dryRun: true });
+  expect(told).toEqual([102 + 101]);
+  world.broken.add(`${registryHost}/otto`);
+  await one.prune({ dryRun: true });
+  expect(told).toHaveLength(1);
 });

@@ -21,6 +21,8 @@ export interface PrunerDeps extends ImageDemandDeps {
   readonly cacheUnusedMs: number | undefined;
   /** Milliseconds that one round may take; the next one goes on where it ended. */
   readonly roundMs: number;
+  /** Gets the bytes of all users' images, as a round that saw them all found them. */
+  readonly measured?: (bytes: number) => void;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -57,10 +59,14 @@ export function createPruner(deps: PrunerDeps): Pruner {
       const report = createReport(dryRun);
       const until = deps.clock.monotonic() + deps.roundMs;
       const demand = freshDemand(deps);
+      let isWhole = true;
       await demand();
       for (const user of inTurn(await usersOf(deps), goOnAfter)) {
         signal.throwIfAborted();
-        if (deps.clock.monotonic() > until || report.isHopeless()) break;
+        if (deps.clock.monotonic() > until || report.isHopeless()) {
+          isWhole = false;
+          break;
+        }
         const work: PruneUserDeps = {
           ...deps,
           now: () => deps.clock.now(),
@@ -73,6 +79,7 @@ export function createPruner(deps: PrunerDeps): Pruner {
         if (!dryRun) goOnAfter = user;
       }
       const made = report.made();
+      if (isWhole && report.counts().failed === 0) deps.measured?.(report.bytes());
       deps.log.info({ ...report.counts(), dryRun }, 'retention of images is done');
       return made;
     },
@@ -114,6 +121,7 @@ function freshDemand(deps: PrunerDeps): () => Promise<ImageDemand> {
 
 interface Report extends PruneNotes {
   made(): PruneReport;
+  bytes(): number;
   counts(): Readonly<Record<'removed' | 'kept' | 'failed', number>>;
 }
 
@@ -123,6 +131,7 @@ function createReport(dryRun: boolean): Report {
   const failed: { image: string; why: string }[] = [];
   const counts = { removed: 0, kept: 0, failed: 0 };
   let inARow = 0;
+  let bytes = 0;
   const add = (list: { image: string; why: string }[], image: string, why: string): void => {
     if (list.length < maxEntries) list.push({ image, why });
   };
@@ -130,6 +139,10 @@ function createReport(dryRun: boolean): Report {
     answered: () => {
       inARow = 0;
     },
+    measured: (more) => {
+      bytes += more;
+    },
+    bytes: () => bytes,
     removed: (image, why) => {
       counts.removed += 1;
       inARow = 0;

@@ -10,6 +10,7 @@ import type { Clock } from '@sluice/shared/lifecycle';
 import type { ImageUses } from '../clean-up-ports.ts';
 import { buildKey, contentTag, ensureId, sha256Hex } from '../domain/build-key.ts';
 import { recipes } from '../domain/recipes/index.ts';
+import type { RequestMetrics } from './metrics.ts';
 import {
   checkRequest,
   nameOf,
@@ -46,6 +47,7 @@ export interface RequestsDeps {
   readonly clock: Pick<Clock, 'now'>;
   readonly uuid: () => string;
   readonly uses: Pick<ImageUses, 'note'>;
+  readonly metrics: RequestMetrics;
 }
 
 export interface Requests {
@@ -57,6 +59,7 @@ export interface Requests {
   cancel(caller: BuildCaller, id: string): Promise<BuildTicket | undefined>;
 }
 
+const answers = { created: 'built', joined: 'joined', known: 'joined', full: 'refused' } as const;
 /** Seconds after which a request that found the queue full may come again: builds take about this long. */
 const retryAfterSeconds = 30;
 
@@ -80,8 +83,9 @@ export function createRequests(deps: RequestsDeps): Requests {
       const id = ensureId(builder, kind, source, file);
       const known = await store.ticket(caller.login, id);
       if (known !== undefined) {
-        if (!isFinalBuild(known.state)) return known;
-        if (known.state === 'succeeded' ? await isThere(deps, caller, known) : !retry) return known;
+        if (!isFinalBuild(known.state)) return answered(deps, 'joined', known);
+        if (known.state === 'succeeded' ? await isThere(deps, caller, known) : !retry)
+          return answered(deps, known.state === 'succeeded' ? 'reused' : 'failed', known);
         await store.forget(caller.login, id);
       }
       const target = `${caller.login}:${kind}-${id.slice(0, 20)}`;
@@ -122,6 +126,7 @@ async function begin(
     provenance: checked.provenance,
     repository: home.repository,
     force: checked.force,
+    ...(caller.traceparent === undefined ? {} : { traceparent: caller.traceparent }),
   };
   const key = buildKey(spec, recipe.version);
   const tag = contentTag(checked.kind, key);
@@ -141,7 +146,7 @@ async function begin(
     created_at: deps.clock.now(),
   };
   const found = checked.force ? undefined : await reuse(deps, home, ticket, tag);
-  if (found !== undefined) return found;
+  if (found !== undefined) return answered(deps, 'reused', found);
   return join(deps, ticket, { id: deps.uuid(), key, spec: { ...spec, contentTag: tag } });
 }
 
@@ -196,12 +201,22 @@ async function reuse(
   });
 }
 
+function answered(
+  { metrics }: Pick<RequestsDeps, 'metrics'>,
+  how: Parameters<RequestMetrics['answered']>[0],
+  ticket: BuildTicket,
+): BuildTicket {
+  metrics.answered(how);
+  return ticket;
+}
+
 async function join(
-  { store, queue, limits }: RequestsDeps,
+  { store, queue, limits, metrics }: RequestsDeps,
   ticket: BuildTicket,
   build: { readonly id: string; readonly key: string; readonly spec: BuildSpec },
 ): Promise<BuildTicket> {
   const joined = await store.join(ticket, build, limits);
+  metrics.answered(answers[joined.kind]);
   if (joined.kind === 'full') {
     const whose = joined.of === 'user' ? `of ${ticket.user} ` : '';
     throw new AppError(

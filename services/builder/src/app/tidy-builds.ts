@@ -9,7 +9,7 @@ export interface TidyDeps {
   readonly logs: Pick<RunLogs, 'remove'>;
   readonly waitMs: number;
   readonly retentionMs: number;
-  readonly say: (change: BuildChanged) => Promise<void>;
+  readonly say: (change: BuildChanged, traceparent: string | undefined) => Promise<void>;
   readonly clock: Pick<Clock, 'now'>;
 }
 
@@ -35,12 +35,9 @@ async function expire({ store, queue, waitMs, say, clock }: TidyDeps, build: Sto
   const { ended } = await store.end(build.id, { state: 'expired', code: 'expired', message });
   if (ended.length === 0) return;
   const { id, spec, tickets } = build;
-  await say({
-    build: id,
-    user: spec.user,
-    tickets: [...tickets],
-    state: 'expired',
-    at: clock.now(),
-    message,
-  });
+  const at = clock.now();
+  await say(
+    { build: id, user: spec.user, tickets: [...tickets], state: 'expired', at, message },
+    spec.traceparent,
+  );
 }

@@ -8,6 +8,7 @@ const rules: RequestRules = {
   bases: [],
   ownRegistries: ['registry.test:5000', 'pull.test:32000'],
   fileBytes: 1000,
+  isInner: (registry) => registry.startsWith('10.'),
 };
 const good: BuildRequest = {
   source: 'python:3.11-slim',
@@ -113,4 +114,13 @@ test('kinds, platforms and the size of the file', () => {
     checkRequest(anna, { ...good, platforms: ['linux/arm64/v8', 'linux/amd64', 'linux/amd64'] }, rules)
       .platforms,
   ).toEqual(['linux/amd64', 'linux/arm64/v8']);
+});
+
+test('a registry of an inner network has to be named by the administrator', () => {
+  const source = '10.0.0.7:6379/x';
+  expect(refusal({ source })).toEqual(['forbidden', 'source']);
+  expect(refusal({ source }, { bases: [{ registry: '10.0.0.7:6379', repository: [] }] })).toBeUndefined();
+  expect(checkRequest({ ...anna, admin: true }, { ...good, source }, rules).source.registry).toBe(
+    '10.0.0.7:6379',
+  );
 });

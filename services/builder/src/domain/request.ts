@@ -18,6 +18,8 @@ export interface RequestRules {
   /** Registries whose repositories belong to users, each to the one it is named after. */
   readonly ownRegistries: readonly string[];
   readonly fileBytes: number;
+  /** Whether a registry is of an inner network by its name, and nobody said that base images may come from there. */
+  readonly isInner: (registry: string) => boolean;
 }
 
 /** A request whose every part is safe to hand on. */
@@ -102,7 +104,16 @@ function checkSource(caller: BuildCaller, text: string, rules: RequestRules): Im
       field: 'source',
     });
   }
-  if (rules.bases.length === 0 || rules.bases.some((prefix) => imageIsUnder(source, prefix))) return source;
+  if (rules.bases.some((prefix) => imageIsUnder(source, prefix))) return source;
+  if (rules.bases.length === 0) {
+    if (caller.admin || !rules.isInner(source.registry)) return source;
+    // Asking for it would tell who answers at which port of our network.
+    throw new AppError(
+      'forbidden',
+      `The registry ${quoted(source.registry)} is of an inner network; the administrator may name it in SLUICE_BUILD_BASES.`,
+      { field: 'source' },
+    );
+  }
   throw new AppError(
     'forbidden',
     `The base image ${quoted(text)} is from none of the repositories that are allowed (SLUICE_BUILD_BASES).`,

@@ -159,14 +159,25 @@ type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<Fastify
 
 function startHandler(context: HttpContext): Handler {
   return async (request, reply) => {
-    const caller = accountOf(request);
+    const caller = tracedCaller(request);
     const ticket = await deskOf(context).start(caller, readBuildStart(jsonOf(request), caller.login));
+    nameInTrace(request, ticket);
     const name = jobNameOf(ticket);
     return sendDone(reply, 200, `Build process initiated successfully. Job: ${name}`, {
       id: ticket.id,
       job_name: name,
     });
   };
+}
+
+function tracedCaller(request: FastifyRequest): BuildCaller {
+  return { ...accountOf(request), traceparent: request.span.traceparent };
+}
+
+/** A request that joined a build has another trace than the one that made it: this leads from one to the other. */
+function nameInTrace({ span }: FastifyRequest, { build, reused }: BuildTicket): void {
+  if (build !== '') span.setAttribute('sluice.build.id', build);
+  span.setAttribute('sluice.build.reused', reused);
 }
 
 function cleanupHandler(context: HttpContext): Handler {
@@ -190,8 +201,9 @@ function ensureHandler(context: HttpContext): Handler {
   return async (request, reply) => {
     const desk = deskOf(context);
     // What is named by its content lies in the installation's registry: the original leaves the caller's `REGISTRY_*` out here, too.
-    const caller = { ...accountOf(request), env: {} };
+    const caller = { ...tracedCaller(request), env: {} };
     const ticket = await desk.ensure(caller, readEnsure(jsonOf(request), desk.builders()));
+    nameInTrace(request, ticket);
     return sendEnsured(reply, ticket);
   };
 }
