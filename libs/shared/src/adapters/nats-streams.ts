@@ -156,7 +156,8 @@ function notifyStream(subject: string, limits: Required<NatsBusLimits>): Definit
     subjects: [subject],
     // Each installation has its own reader, and a message goes when the last one is done with it.
     retention: 'interest',
-    discard: 'new',
+    // Of all others: an installation that is away, or gone without a word, must not keep new ones from the rest. Whoever missed some finds their objects by listing.
+    discard: 'old',
     max_msgs: defaultNatsLimits.commands,
     max_bytes: Math.min(limits.streamBytes, defaultNatsLimits.streamBytes),
     // What nobody read in time is found by listing.
