@@ -87,6 +87,16 @@ describe('requests for the same', () => {
     expect(tags.images.filter(({ tag }) => tag.startsWith('same-'))).toHaveLength(50);
   }, 420_000);
 
+  test('made again by force it is the same image, to the byte', async () => {
+    const { otto } = world;
+    const file = 'six==1.10.0\nclick==8.1.7\n';
+    const once = await otto.ended(await otto.started(python(otto, 'once', file)));
+    const twice = await otto.ended(await otto.started(python(otto, 'twice', file, { force: true })));
+    expect(twice).toMatchObject({ state: 'succeeded', reused: false });
+    expect(twice.digest).toBe(once.digest);
+    expect(twice.build).not.toBe(once.build);
+  }, 240_000);
+
   test('a finished one is answered at once', async () => {
     const { otto } = world;
     const seen = await otto.view(await otto.started(python(otto, 'again', 'six==1.15.0\n')));

@@ -16,17 +16,19 @@ const localArchive = /^[^\s@]+\.(?:whl|tar\.gz|tgz|zip)(?:[\s;[]|$)/i;
 /** pip or uv, whichever the base has, into the system's site-packages. */
 export const python: Recipe = {
   kind: 'python',
-  version: 1,
+  version: 2,
   fileName,
   check: checkRequirements,
   cacheVariables: { PIP_CACHE_DIR: 'pip', UV_CACHE_DIR: 'uv' },
   cacheSharing: 'shared',
   usesToolImage: false,
   // PEP 668: the image is the environment, so a base that is marked as managed by its distribution is changed all the same.
-  // No bytecode of pip itself is left; that of the packages is written all the same.
+  // Official images come without bytecode: pip's own is kept in the cache, or each build would compile all of pip first. That of the packages is made at the end,
+  // valid by the hash of its source: times are rewritten when the image is exported, and the same file has to give the same image.
   // Base images are mostly slim and have no compiler: an older wheel is better than a newer source.
   install: `\
-export PYTHONDONTWRITEBYTECODE=1
+: >"$work/begun"
+export PYTHONPYCACHEPREFIX="$cache/bytecode"
 python=$(command -v python3 || command -v python) || fail 'the base image has no python3 in its PATH'
 if command -v uv >/dev/null 2>&1; then
   say "uv installs into $python"
@@ -36,9 +38,17 @@ elif "$python" -m pip --version >/dev/null 2>&1; then
   say "pip installs into $python"
   PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 \\
     PIP_PREFER_BINARY=1 PIP_USER=0 PIP_PROGRESS_BAR=off \\
-    "$python" -m pip install --requirement "$requirements"
+    "$python" -m pip install --no-compile --requirement "$requirements"
 else
   fail 'the base image has neither pip nor uv: take one that has, such as python:3.13-slim'
+fi
+if command -v find >/dev/null 2>&1; then
+  "$python" -c 'import sysconfig; paths = sysconfig.get_paths(); print("\\n".join({paths["purelib"], paths["platlib"]}))' |
+    while IFS= read -r folder; do find "$folder" -name '*.py' -newer "$work/begun"; done |
+    (
+      unset PYTHONPYCACHEPREFIX
+      PYTHONDONTWRITEBYTECODE=1 "$python" -m compileall -q -j 0 --invalidation-mode checked-hash -i - >/dev/null || :
+    )
 fi
 `,
 };
