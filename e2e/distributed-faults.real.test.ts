@@ -2,7 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { kubectl, startComponentRefused } from './support/distributed.ts';
 import { openFaultsWorld, type FaultsWorld } from './support/faults-world.ts';
-import { keysOf, textOf } from './support/minio.ts';
+import { pushDockerfile } from './support/images.ts';
+import { keysOf, textOf, versionsOf } from './support/minio.ts';
+import type { KubeFault } from './support/kube-faults.ts';
 import { definitionOf, runsOf, type RunView } from './support/service.ts';
 import { waitFor } from './support/wait.ts';
 
@@ -24,10 +26,13 @@ afterAll(async () => {
 const outputsOf = async (service: string): Promise<string[]> =>
   (await keysOf(world.servers.minio.client, service, 'out/')).filter((key) => key !== 'out/');
 const states = (runs: readonly RunView[]): readonly string[] => runs.map(({ state }) => state).toSorted();
-const attemptPods = async (service: string): Promise<string[]> =>
-  (await kubectl('get', 'pods', '-n', world.form.jobs, '-o', 'name'))
+const attemptPods = async (service: string, ...more: readonly string[]): Promise<string[]> =>
+  (await kubectl('get', 'pods', '-n', world.form.jobs, '-o', 'name', ...more))
     .split('\n')
     .filter((name) => name.startsWith(`pod/${service}-`));
+
+const openPods = (service: string): Promise<string[]> =>
+  attemptPods(service, '--field-selector=status.phase!=Succeeded,status.phase!=Failed');
 
 async function apply(name: string): Promise<Response> {
   const body = JSON.stringify(definitionOf(name, '#!/bin/sh\ntrue\n', { image: 'busybox' }));
@@ -131,6 +136,26 @@ describe('a server is away', () => {
   });
 });
 
+test('an API server that refuses, does not answer and breaks off at random: each run ends once', async () => {
+  const seed = Number(process.env['SLUICE_TEST_SEED'] ?? '1');
+  const files = Array.from({ length: 12 }, (_, at) => `${at}`);
+  const { client } = world.servers.minio;
+  await world.create('kube-faults', copy);
+  await client.setBucketVersioning('kube-faults', { Status: 'Enabled' });
+  world.kubeFaults.begin(seed);
+  await Promise.all(files.map((name) => world.put('kube-faults', name, name)));
+  const runs = await world.ended('kube-faults', files.length).finally(() => world.kubeFaults.end());
+  console.log(JSON.stringify({ seed, faults: world.kubeFaults.met }));
+  expect(runs.map(({ state, attempt }) => [state, attempt])).toEqual(files.map(() => ['succeeded', 1]));
+  expect(new Set(runs.map(({ input }) => input?.key)).size).toBe(files.length);
+  const ends = runs.map(({ timeline }) => timeline.filter(({ state }) => state === 'succeeded').length);
+  expect(new Set(ends)).toEqual(new Set([1]));
+  const outputs = await versionsOf(client, 'kube-faults', 'out/');
+  expect(outputs).toEqual(new Map(files.map((name) => [`out/${name}`, 1])));
+  const kinds: KubeFault[] = ['busy', 'broken', 'unanswered', 'gone', 'gone-within', 'cut', 'short'];
+  expect(kinds.filter((kind) => world.kubeFaults.met[kind] === undefined)).toEqual([]);
+});
+
 describe('somebody meddles', () => {
   test.each([
     ['pod', 'pod-gone'],
@@ -208,6 +233,21 @@ describe('what cannot work', () => {
     const [run] = await world.ended('greedy', 1);
     expect(run).toMatchObject({ state: 'failed' });
     expect(run?.failure?.message).toMatch(/out of memory at \d+Mi/);
+  });
+
+  test('an image without a shell: the run fails at once with what to do, and no pod is left running', async () => {
+    const name = `sluice-test/shellless-${randomBytes(4).toString('hex')}:v1`;
+    const image = await pushDockerfile(name, [
+      'FROM busybox AS base',
+      'FROM scratch',
+      'COPY --from=base /bin/busybox /program',
+    ]);
+    await world.create('shellless', 'true', { image });
+    await world.put('shellless', 'a', 'x');
+    const [run] = await world.ended('shellless', 1);
+    const message = `the image ${image} has no /bin/sh, which runs the script: use an image with a shell`;
+    expect(run).toMatchObject({ state: 'failed', attempt: 1, failure: { code: 'image_unusable', message } });
+    await waitFor('its pod to end', async () => (await openPods('shellless')).length === 0 || undefined);
   });
 
   test('an image that is not there: the time line says so while the run waits', async () => {

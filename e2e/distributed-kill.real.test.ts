@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { startChaos } from './support/chaos.ts';
+import { startChaos, startPodChaos } from './support/chaos.ts';
 import { kubectl, startDistributed, type Distributed } from './support/distributed.ts';
 import { openLossyRelay, type LossyRelay } from './support/lossy-relay.ts';
+import { versionsOf } from './support/minio.ts';
 import { openOwnServers, type OwnServers } from './support/own-servers.ts';
 import { createService, runsOf, stateCounts, type RunView } from './support/service.ts';
 import { waitFor } from './support/wait.ts';
@@ -12,6 +13,8 @@ import { waitFor } from './support/wait.ts';
 const uploads = Number(process.env['SLUICE_TEST_UPLOADS'] ?? '300');
 /** Milliseconds between two kills, at most. */
 const killPauseMs = Number(process.env['SLUICE_TEST_KILL_PAUSE'] ?? '2000');
+/** Few: a run that is lost more often than `infra_retries` fails, as it should. */
+const podDeletions = 8;
 /** More where there are many: uploads of one service wait for their turn behind each other. */
 const services = Array.from({ length: 5 }, (_, at) => `kill-${at}`);
 /** Longest without the end of any run: several processes may be killed one after the other before they get to work. */
@@ -83,32 +86,22 @@ async function untilEnded(count: number): Promise<void> {
   }
 }
 
-async function outputsOf(name: string): Promise<Map<string, number>> {
-  const versions = new Map<string, number>();
-  const listing = servers.minio.client.listObjects(name, 'out/', true, { IncludeVersion: true });
-  for await (const item of listing as AsyncIterable<{ name?: string }>) {
-    // The marker of the folder is the api's.
-    if (item.name !== undefined && item.name !== 'out/')
-      versions.set(item.name, (versions.get(item.name) ?? 0) + 1);
-  }
-  return versions;
-}
-
 async function upload({ service, name, content }: Upload): Promise<void> {
   await servers.minio.client.putObject(service, `in/${name}`, content);
 }
 
 test(
-  `${uploads} files amid kills, lost and doubled notifications: each has one outcome and one output`,
+  `${uploads} files amid kills, deleted pods, lost and doubled notifications: each has one outcome and one output`,
   async () => {
     const started = performance.now();
     const chaos = startChaos(form.components, killPauseMs);
+    const podChaos = startPodChaos(form.jobs, { pauseMs: 2 * killPauseMs, atMost: podDeletions });
     for (let at = 0; at < files.length; at += 10) {
       await Promise.all(files.slice(at, at + 10).map(upload));
       await delay(300);
     }
     await untilEnded(uploads * 0.8);
-    await chaos.stop();
+    await Promise.all([chaos.stop(), podChaos.stop()]);
     await untilEnded(uploads);
 
     const runs = await allRuns();
@@ -119,6 +112,7 @@ test(
         runs: runs.length,
         attempts,
         kills: chaos.kills,
+        podsDeleted: podChaos.deleted(),
         notifications: { passed: relay.passed, dropped: relay.dropped, doubled: relay.doubled },
         seconds: Math.round((performance.now() - started) / 1000),
       }),
@@ -133,10 +127,11 @@ test(
     ).toEqual([]);
     for (const service of services) {
       const wanted = files.filter((file) => file.service === service);
-      const found = await outputsOf(service);
+      const found = await versionsOf(servers.minio.client, service, 'out/');
       expect([...found.keys()].toSorted()).toEqual(wanted.map(({ name }) => `out/${name}`).toSorted());
       expect([...found].filter(([, versions]) => versions !== 1)).toEqual([]);
     }
+    expect(podChaos.deleted()).toBeGreaterThan(0);
     expect(relay.dropped).toBeGreaterThan(0);
     expect(relay.doubled).toBeGreaterThan(0);
   },

@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ComponentProcess } from './distributed.ts';
+import { kubectl, type ComponentProcess } from './distributed.ts';
 
 /** Kills processes at random and starts them again, until it is stopped. */
 export interface Chaos {
@@ -34,6 +34,44 @@ export function startChaos(components: readonly ComponentProcess[], pauseMs: num
       stopping.abort();
       await running;
       await Promise.all(components.map((one) => one.ready()));
+    },
+  };
+}
+
+/** Deletes pods at random without asking their nodes, a few times in all. */
+export interface PodChaos {
+  deleted(): number;
+  stop(): Promise<void>;
+}
+
+export function startPodChaos(
+  namespace: string,
+  { pauseMs, atMost }: { readonly pauseMs: number; readonly atMost: number },
+): PodChaos {
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  let deleted = 0;
+  const open = ['--field-selector=status.phase!=Succeeded,status.phase!=Failed', '-o', 'name'];
+  const loop = async (): Promise<void> => {
+    while (!signal.aborted && deleted < atMost) {
+      await delay(randomInt(pauseMs), undefined, { signal }).catch(() => undefined);
+      const listed = await kubectl('get', 'pods', '-n', namespace, ...open);
+      const pods = listed.split('\n').filter((name) => name !== '');
+      const victim = pods[randomInt(pods.length + 1)];
+      if (victim === undefined || signal.aborted) continue;
+      const now = ['--grace-period=0', '--force', '--wait=false', '--ignore-not-found'];
+      await kubectl('delete', victim, '-n', namespace, ...now);
+      deleted += 1;
+    }
+  };
+  const running = loop();
+  // Told by `stop`, however early it comes.
+  running.catch(() => undefined);
+  return {
+    deleted: () => deleted,
+    stop: async () => {
+      stopping.abort();
+      await running;
     },
   };
 }

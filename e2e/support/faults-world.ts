@@ -1,8 +1,9 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { openBalancer, type Balancer } from './balancer.ts';
-import { needed, startDistributed, type Distributed } from './distributed.ts';
+import { startDistributed, type Distributed } from './distributed.ts';
+import { openKubeFaults, type KubeFaults } from './kube-faults.ts';
 import { openOwnServers, type OwnServers } from './own-servers.ts';
 import { removeFolder, tempFolder } from './server.ts';
 import { createService, runsOf, tokenOf, type RunView } from './service.ts';
@@ -18,6 +19,8 @@ export interface FaultsWorld {
   readonly form: Distributed;
   /** Between the schedulers and the API server of the cluster. */
   readonly kube: Balancer;
+  /** The same API server, as it may answer. */
+  readonly kubeFaults: KubeFaults;
   /** A service on a small image. */
   create(name: string, script: string, more?: Readonly<Record<string, unknown>>): Promise<void>;
   put(service: string, key: string, body: string | Buffer): Promise<void>;
@@ -34,12 +37,10 @@ export interface FaultsWorld {
 
 export async function openFaultsWorld(): Promise<FaultsWorld> {
   const [servers, folder] = await Promise.all([openOwnServers(), tempFolder()]);
-  const config = await readFile(needed('KUBECONFIG'), 'utf8');
-  const address = /server: "?(https:\/\/[^\s",]+)/.exec(config)?.[1] ?? '';
-  const { hostname, port } = new URL(address);
-  const kube = await openBalancer([Number(port)]);
+  const kubeFaults = await openKubeFaults(folder);
+  const kube = await openBalancer([kubeFaults.port]);
   const through = join(folder, 'kubeconfig');
-  await writeFile(through, config.replace(`${hostname}:${port}`, `${hostname}:${kube.port}`));
+  await writeFile(through, kubeFaults.kubeconfig(kube.port));
   const form = await startDistributed({
     servers: servers.env,
     env: { KUBECONFIG: through, SLUICE_RECONCILE_INTERVAL: '2', SLUICE_MAX_RUNS: '4' },
@@ -49,6 +50,7 @@ export async function openFaultsWorld(): Promise<FaultsWorld> {
     servers,
     form,
     kube,
+    kubeFaults,
     create: async (name, script, more = {}) => {
       const small = { image: 'busybox', memory: '16Mi', cpu: '0.05' };
       // A server that was away just now may be away for the api for a moment more.
@@ -93,6 +95,7 @@ export async function openFaultsWorld(): Promise<FaultsWorld> {
     close: async () => {
       await form.close();
       await kube.close();
+      await kubeFaults.close();
       await servers.close();
       await removeFolder(folder);
     },

@@ -1,5 +1,6 @@
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { root, run } from './server.ts';
+import { removeFolder, root, run, tempFolder } from './server.ts';
 
 const known = new Map<string, Promise<string>>();
 
@@ -30,14 +31,27 @@ async function build(name: string): Promise<string> {
  * it for a mirror.
  */
 export async function pushExampleImages(): Promise<void> {
-  const registry = process.env['REGISTRY_HOST'] ?? '';
-  const env = { BUILDKIT_HOST: process.env['BUILDKIT_HOST'] ?? '' };
-  for (const example of ['word-count', 'pipeline', 'thumbnail']) {
-    const context = join(root, 'examples', example);
-    const image = `${registry}/sluice/example-${example}:0.1.0`;
-    const output = `--output=type=image,name=${image},push=true`;
-    const folders = [`--local=context=${context}`, `--local=dockerfile=${context}`];
-    const done = await run('buildctl', ['build', '--frontend=dockerfile.v0', ...folders, output], { env });
-    if (done.code !== 0) throw new Error(`the image ${image} cannot be built: ${done.stderr}`);
+  for (const example of ['word-count', 'pipeline', 'thumbnail'])
+    await pushImage(`sluice/example-${example}:0.1.0`, join(root, 'examples', example));
+}
+
+/** Builds an image of nothing but a Dockerfile. @returns its name in the registry of the environment */
+export async function pushDockerfile(name: string, lines: readonly string[]): Promise<string> {
+  const folder = await tempFolder();
+  try {
+    await writeFile(join(folder, 'Dockerfile'), `${lines.join('\n')}\n`);
+    return await pushImage(name, folder);
+  } finally {
+    await removeFolder(folder);
   }
+}
+
+async function pushImage(name: string, context: string): Promise<string> {
+  const env = { BUILDKIT_HOST: process.env['BUILDKIT_HOST'] ?? '' };
+  const image = `${process.env['REGISTRY_HOST'] ?? ''}/${name}`;
+  const output = `--output=type=image,name=${image},push=true`;
+  const folders = [`--local=context=${context}`, `--local=dockerfile=${context}`];
+  const done = await run('buildctl', ['build', '--frontend=dockerfile.v0', ...folders, output], { env });
+  if (done.code !== 0) throw new Error(`the image ${image} cannot be built: ${done.stderr}`);
+  return image;
 }

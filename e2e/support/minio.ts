@@ -132,6 +132,22 @@ export async function keysOf(client: Client, bucket: string, prefix = ''): Promi
   return found;
 }
 
+/** How often each key below a prefix was written, where the bucket keeps versions. */
+export async function versionsOf(
+  client: Client,
+  bucket: string,
+  prefix: string,
+): Promise<Map<string, number>> {
+  const versions = new Map<string, number>();
+  const listing = client.listObjects(bucket, prefix, true, { IncludeVersion: true });
+  for await (const item of listing as AsyncIterable<{ name?: string }>) {
+    // The marker of the folder is the api's.
+    if (item.name !== undefined && item.name !== prefix)
+      versions.set(item.name, (versions.get(item.name) ?? 0) + 1);
+  }
+  return versions;
+}
+
 /** The text of an object, once it is there. */
 export async function textOf(
   client: Client,

@@ -100,6 +100,8 @@ export function createKubeExecutor(deps: KubeExecutorDeps): Executor & { carried
     cancel: (ref, reason) => cancel(parts, ref, reason),
     attempts: async () => {
       await isReady(parts);
+      // One that was made meanwhile would be taken for lost.
+      if (!isCurrent(parts)) throw new AppError('unavailable', 'What the cluster does is not known now.');
       return [...parts.attempts.all.values()]
         .filter((one) => one.known && !one.settled)
         .map(({ ref }) => ref);
@@ -150,7 +152,7 @@ function partsOf(deps: KubeExecutorDeps): Parts {
     judge: createJudge({
       ...deps,
       report: (report) => parts.report(report),
-      isCurrent: () => parts.jobs.isCurrent() && parts.pods.isCurrent(),
+      isCurrent: () => isCurrent(parts),
       isFirst: () => parts.first,
       graceMs: timing.graceMs ?? 2000,
       unreachableMs: timing.unreachableMs ?? 600_000,
@@ -171,6 +173,10 @@ async function allCreated({ attempts }: Parts): Promise<void> {
   await Promise.allSettled([...attempts.all.values()].flatMap(({ creating }) => creating ?? []));
 }
 
+function isCurrent({ jobs, pods }: Parts): boolean {
+  return jobs.isCurrent() && pods.isCurrent();
+}
+
 async function isReady({ jobs, pods }: Parts): Promise<void> {
   await Promise.all([jobs.ready(readyMs), pods.ready(readyMs)]);
 }
@@ -179,7 +185,7 @@ function reserve(parts: Parts): Reservation | undefined {
   const { deps, attempts, stopping } = parts;
   const { slots, maxPending = 50 } = deps;
   // What is not known to be current may hide that all room is taken.
-  if (stopping.signal.aborted || !parts.jobs.isCurrent() || !parts.pods.isCurrent()) return undefined;
+  if (stopping.signal.aborted || !isCurrent(parts)) return undefined;
   if (attempts.used() + parts.held >= slots || attempts.pending() + parts.held >= maxPending)
     return undefined;
   parts.held += 1;
@@ -303,7 +309,7 @@ async function look(parts: Parts): Promise<void> {
     judge.look(attempt);
     const isGone = attempt.job === undefined && attempt.pods.size === 0 && attempt.startedAt === undefined;
     if (isGone && attempt.settled) attempts.forget(attempt);
-    else if (parts.first && parts.jobs.isCurrent() && parts.pods.isCurrent()) {
+    else if (parts.first && isCurrent(parts)) {
       await attend(patience, attempt).catch((error: unknown) => {
         // One must not keep the others from being looked at; its own next look comes soon.
         deps.log.warn({ err: error, ...attempt.ref }, 'attempt was not looked after');

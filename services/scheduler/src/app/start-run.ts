@@ -207,6 +207,9 @@ async function execute(deps: StartDeps, { run, stored }: Attempt, room: HeldRoom
     room.used();
   } catch (error) {
     room.release();
+    // A cluster that did not answer may have the attempt all the same. Whoever gets the message next starts it under the same name, which makes no second one of it;
+    // where that takes too long the audit ends it.
+    if (deps.executor.shared && isAppError(error, 'unavailable')) throw error;
     // Not tried until it works: while the outcome cannot be stored the message stays, and whoever gets it next tries the start again.
     await deps.settler.finish({ run_id: run.id, attempt: run.attempt }, refusedStart(error));
     if (!isAppError(error)) throw error;

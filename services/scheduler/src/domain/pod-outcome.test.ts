@@ -161,10 +161,37 @@ test.each<Row>([
   ],
   [
     'an image without a shell',
-    { pod: podOf({ script: ended(128, 'StartError', 'exec: "/bin/sh": no such file') }) },
+    {
+      pod: podOf({
+        script: {
+          ...ended(128, 'StartError', 'exec: "/bin/sh": stat /bin/sh: no such file or directory'),
+          image: 'host:5000/demo:v1@sha256:1234',
+        },
+      }),
+    },
+    'failed',
+    'image_unusable',
+    'the image host:5000/demo:v1 has no /bin/sh, which runs the script: use an image with a shell',
+    128,
+  ],
+  [
+    'the same as crun says it',
+    {
+      pod: podOf({
+        script: ended(127, 'StartError', 'executable file `/bin/sh` not found: No such file or directory'),
+      }),
+    },
+    'failed',
+    'image_unusable',
+    'the image busybox has no /bin/sh, which runs the script: use an image with a shell',
+    127,
+  ],
+  [
+    'an image for another kind of processor',
+    { pod: podOf({ script: ended(128, 'StartError', 'exec /bin/sh: exec format error') }) },
     'failed',
     'not_started',
-    'its container cannot be started: exec: "/bin/sh": no such file',
+    'its container cannot be started: exec /bin/sh: exec format error',
     128,
   ],
   [

@@ -1,5 +1,6 @@
 import type { AttemptOutcome } from '@sluice/shared/contracts';
 import type { Because, JobView, PodView } from './kube-views.ts';
+import { imageFault, isStartError } from './start-error.ts';
 
 export interface EndedAttempt {
   readonly job: Pick<JobView, 'state' | 'reason'> | undefined;
@@ -118,12 +119,13 @@ function ofScript(pod: PodView, outcome: Make): AttemptOutcome | undefined {
       script_started: true,
     });
   }
-  // The container could not be made to run at all: most often an image without /bin/sh, or for another kind of processor.
-  if (['StartError', 'ContainerCannotRun'].includes(reason) || reason.endsWith('ContainerError')) {
-    return outcome('failed', 'not_started', `its container cannot be started: ${said(ended)}`, {
-      exit_code: exitCode,
-      script_started: false,
-    });
+  // Most often an image without /bin/sh, or for another kind of processor.
+  if (isStartError(reason)) {
+    const fault = imageFault(pod.script.image, ended.message);
+    const more = { exit_code: exitCode, script_started: false };
+    return fault === undefined
+      ? outcome('failed', 'not_started', `its container cannot be started: ${said(ended)}`, more)
+      : outcome('failed', 'image_unusable', fault, more);
   }
   switch (exitCode) {
     case 0:

@@ -97,6 +97,14 @@ test.each<[V1PodStatus, RegExp]>([
     /ended with status 2 \(Error\)/,
   ],
   [
+    {
+      containerStatuses: stateOf({
+        terminated: { exitCode: 128, reason: 'StartError', message: 'exec: "/bin/sh": no such file' },
+      }),
+    },
+    /cannot be started: the image .* has no \/bin\/sh, .* use an image with a shell\.$/,
+  ],
+  [
     { phase: 'Failed', reason: 'Evicted', message: 'The node was low on disk. ' },
     /by the cluster: The node was low on disk\.$/,
   ],

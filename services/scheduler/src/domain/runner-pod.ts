@@ -3,6 +3,7 @@ import { podVariables, type RunnerPlan } from '@sluice/shared/contracts';
 import { labelValue, podAnnotations, podLabels, runnerPodName } from './pod-labels.ts';
 import type { ImageFacts } from './pod-security.ts';
 import { podTemplate, scriptContainer, supervisorContainer, type PodSettings } from './pod-spec.ts';
+import { imageFault, isStartError } from './start-error.ts';
 
 /** What is kept of a runner's pod. */
 export interface RunnerPod {
@@ -86,7 +87,7 @@ export function runnerPodView(object: unknown): RunnerPod | undefined {
     serviceVersion,
     ip: isRunning ? status.podIP : undefined,
     leaving: metadata.deletionTimestamp !== undefined,
-    ended: endOf(status),
+    ended: endOf(status, image),
     endedInOrder: endedInOrder(status),
     waiting: waitOf(status, image),
   };
@@ -107,7 +108,7 @@ function endedInOrder(status: Status): boolean {
   return status.reason === undefined && terminated?.exitCode === 0;
 }
 
-function endOf(status: Status): string | undefined {
+function endOf(status: Status, image: string): string | undefined {
   const { terminated } = statusOf(status.containerStatuses, scriptContainer)?.state ?? {};
   const isOver = status.phase === 'Failed' || status.phase === 'Succeeded';
   if (terminated === undefined && !isOver) return undefined;
@@ -117,6 +118,8 @@ function endOf(status: Status): string | undefined {
     return 'The container needs more memory than the service has (OOMKilled): raise "memory".';
   }
   if (terminated === undefined) return 'The pod has ended.';
+  const fault = isStartError(terminated.reason ?? '') ? imageFault(image, terminated.message) : undefined;
+  if (fault !== undefined) return `It cannot be started: ${fault}.`;
   return `The container ended with status ${terminated.exitCode} (${told(terminated.reason, terminated.message)}).`;
 }
 

@@ -224,6 +224,23 @@ test('what can never be started fails; what may be started later is tried again'
   expect((await world.ledger.get(second))?.attempt).toBe(2);
 });
 
+test('a start of which nobody knows whether it was done is done again as the same attempt', async () => {
+  const cluster = createTestCluster({ perform: () => Promise.resolve(done) });
+  const executor = cluster.replica();
+  const stored = await world.define({ name: 'silent' });
+  let starts = 0;
+  executor.beforeStart = async () => {
+    starts += 1;
+    if (starts <= 3) throw new AppError('unavailable', 'the cluster does not answer');
+    return Promise.resolve();
+  };
+  await world.replica(executor);
+  const [id = ''] = await world.claim(stored, 1);
+  await eventually('its end', async () => (await world.ledger.get(id))?.state === 'succeeded');
+  expect(await world.ledger.get(id)).toMatchObject({ attempt: 1, infra_failures: 0 });
+  expect(starts).toBe(4);
+});
+
 test('a slow start keeps its message', async () => {
   const cluster = createTestCluster({ perform: () => Promise.resolve(done) });
   const slow = cluster.replica();
