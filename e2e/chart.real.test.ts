@@ -5,12 +5,13 @@ import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openBalancer } from './support/balancer.ts';
 import { kubectl, needed } from './support/distributed.ts';
 import { blocksOf } from './support/doc-blocks.ts';
 import { sluiceImage, supervisorImage } from './support/images.ts';
 import { freePort } from './support/minio.ts';
 import { cleanEnv, cliBin, collect, root, run, type Finished } from './support/server.ts';
-import { applyUpper, firstSteps, healthy } from './support/smoke.ts';
+import { applyUpper, firstImage, firstSteps, healthy } from './support/smoke.ts';
 import { waitFor } from './support/wait.ts';
 
 /* The chart with images of this checkout and the servers that it brings along: the commands of docs/deploy.md, as they are written there. */
@@ -168,6 +169,11 @@ test('a value that is misspelt or cannot be is refused before anything is instal
     ['nats.replicas=2', '/nats/replicas'],
     ['nats.persistence.size=lots', '/nats/persistence/size'],
     ['nats.bundled=false', 'nats.url is needed'],
+    ['builder.enabled=true', 'buildkit.host is needed'],
+    ['builder.enabled=true,buildkit.host=tcp://buildkitd:1234', 'registry.host is needed'],
+    ['buildkit.host=buildkitd:1234', '/buildkit/host'],
+    ['registry.host=http://registry', '/registry/host'],
+    ['registry.workload=registry', '/registry/workload'],
     [`jobs.namespace=${namespace}`, 'jobs.namespace must be another one'],
   ] as const) {
     const refused = await run(
@@ -229,6 +235,85 @@ test('replacing every pod of the components under load refuses no request and lo
     outputs: 12,
   });
 }, 500_000);
+
+test('with the builder, a requirements file of an account becomes an image that the cluster runs', async () => {
+  const login = `anna${namespace}`;
+  const uuid = crypto.randomUUID();
+  const key = randomBytes(32).toString('hex');
+  const accounts = join(folder, 'accounts.yaml');
+  await writeFile(accounts, JSON.stringify([{ login, uuid, key }]));
+  await kubectl(
+    '-n',
+    namespace,
+    'create',
+    'secret',
+    'generic',
+    'sluice-accounts',
+    `--from-file=accounts.yaml=${accounts}`,
+  );
+  // Pods reach the daemon and the registry of the test bed by the address of this machine.
+  const gateway = needed('TESTBED_GATEWAY');
+  const registry = `${gateway}:${needed('REGISTRY_HOST').split(':')[1] ?? ''}`;
+  const daemon = await openBalancer([Number(new URL(needed('BUILDKIT_HOST')).port)], gateway);
+  undoing.push(() => daemon.close());
+  const builder = {
+    builder: {
+      enabled: true,
+      accountsSecret: 'sluice-accounts',
+      resources: { requests: { cpu: '10m', memory: '64Mi' } },
+      egressPorts: [daemon.port, 5000],
+    },
+    buildkit: { host: `tcp://${gateway}:${daemon.port}` },
+    registry: {
+      host: registry,
+      pullHost: needed('REGISTRY_HOST'),
+      insecure: registry,
+      mirrors: `docker.io=${registry}`,
+    },
+  };
+  await writeFile(join(folder, 'builder-values.yaml'), JSON.stringify(builder));
+  const block = commands('builder-values.yaml');
+  const done = await shell(block.replaceAll('--namespace sluice', `--namespace ${namespace}`));
+  expect(done.code, done.stdout + done.stderr).toBe(0);
+  const image = await firstImage(sluice, { url: value('SLUICE_URL'), login, token: `${uuid}:${key}` });
+  expect(image).toBe(`${needed('REGISTRY_HOST')}/${login}:six`);
+  await healthy(sluice);
+}, 400_000);
+
+test('a builder that collects a registry in the cluster may do that, and nothing more', async () => {
+  const set = 'builder.enabled=true,buildkit.host=tcp://b:1234,registry.host=r:5000';
+  const rulesOf = async (workload: string): Promise<string> => {
+    const args = ['template', 'sluice', 'deploy/helm/sluice', '-n', namespace, '--set'];
+    const done = await run('helm', [...args, `${set},registry.workload=${workload}`], { env });
+    expect(done.code, done.stderr).toBe(0);
+    const role = done.stdout
+      .split('\n---\n')
+      .find((one) => /^kind: Role$/m.test(one) && one.includes('pods/exec'));
+    const applied = await run('kubectl', ['create', '--dry-run=client', '-o', 'json', '-f', '-'], {
+      env,
+      input: role ?? '',
+    });
+    expect(applied.code, applied.stderr).toBe(0);
+    return applied.stdout;
+  };
+  const exec = (names: object) => ({
+    metadata: expect.objectContaining({ namespace: 'images' }) as unknown,
+    rules: [
+      {
+        apiGroups: ['apps'],
+        resources: expect.any(Array) as unknown,
+        resourceNames: ['hub'],
+        verbs: ['get', 'patch'],
+      },
+      { apiGroups: [''], resources: ['pods'], verbs: ['list'] },
+      { apiGroups: [''], resources: ['pods/exec'], ...names, verbs: ['create', 'get'] },
+    ],
+  });
+  expect(JSON.parse(await rulesOf('images/statefulset/hub'))).toMatchObject(
+    exec({ resourceNames: ['hub-0'] }),
+  );
+  expect(JSON.parse(await rulesOf('images/deployment/hub'))).toMatchObject(exec({}));
+});
 
 test('what is removed leaves nothing behind', async () => {
   if (quickstart.exitCode === null) {

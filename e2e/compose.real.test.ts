@@ -1,4 +1,4 @@
-import { copyFile, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -7,7 +7,7 @@ import { blocksOf } from './support/doc-blocks.ts';
 import { sluiceImage } from './support/images.ts';
 import { freePort } from './support/minio.ts';
 import { cliBin, root, run, type Finished } from './support/server.ts';
-import { firstSteps, healthy } from './support/smoke.ts';
+import { firstImage, firstSteps, healthy } from './support/smoke.ts';
 
 /* The commands of docs/deploy.md for one machine, as they are written there; only the image is built beforehand, and pulled. */
 
@@ -59,6 +59,7 @@ beforeAll(async () => {
     SLUICE_IMAGE: await sluiceImage(),
     SLUICE_PORT: String(await freePort()),
     SLUICE_MINIO_PORT: String(await freePort()),
+    SLUICE_REGISTRY_PORT: String(await freePort()),
     SLUICE_STREAM_BYTES: '16777216',
     SLUICE_DATA: data,
     SLUICE_DOCKER_SOCKET: new URL(dockerHost).pathname,
@@ -77,6 +78,37 @@ afterAll(async () => {
 test('a file becomes a result, and a call is answered', async () => {
   await firstSteps(sluice, 'upper');
 });
+
+test('with the builder, a requirements file becomes an image that scripts of this engine run in', async () => {
+  await writeFile(join(folder, 'docker-compose.override.yml'), await mirrorOverride());
+  const up = await shell(commands('COMPOSE_PROFILES').replace('--build', '--no-build'));
+  if (up.code !== 0) throw new Error(`${up.stderr}\n${(await compose('logs', '--tail', '40')).stdout}`);
+  const port = env['SLUICE_PORT'] ?? '';
+  const token = `oscar:${made.get('SLUICE_PASSWORD') ?? ''}`;
+  const image = await firstImage(sluice, { url: `http://127.0.0.1:${port}`, login: 'oscar', token });
+  expect(image).toBe(`127.0.0.1:${env['SLUICE_REGISTRY_PORT'] ?? ''}/oscar:six`);
+}, 300_000);
+
+/** Base images of well-known names are in the registry of the test bed, which builds reach by the address that pods have. */
+async function mirrorOverride(): Promise<string> {
+  const port = needed('REGISTRY_HOST').split(':')[1] ?? '443';
+  const mirror = `${needed('TESTBED_GATEWAY')}:${port}`;
+  const shown = await compose('--profile', 'builder', 'config', '--format', 'json');
+  const { configs } = JSON.parse(shown.stdout) as { configs: { buildkit: { content: string } } };
+  const mirrors = `[registry."docker.io"]\n  mirrors = ["${mirror}"]\n[registry."${mirror}"]\n  http = true\n`;
+  const asked = { environment: { SLUICE_REGISTRY_MIRRORS: `docker.io=${mirror}` } };
+  // A test bed in a container may lack one of the capabilities that a privileged one asks for; these are what BuildKit uses.
+  const buildkit = {
+    privileged: false,
+    cap_add: ['SYS_ADMIN', 'NET_ADMIN'],
+    security_opt: ['seccomp=unconfined', 'apparmor=unconfined', 'systempaths=unconfined'],
+    volumes: ['/sys/fs/cgroup:/sys/fs/cgroup:rw'],
+  };
+  return JSON.stringify({
+    services: { api: asked, builder: asked, buildkit },
+    configs: { buildkit: { content: configs.buildkit.content + mirrors } },
+  });
+}
 
 test('the doctor finds nothing', async () => {
   await healthy(sluice);
@@ -97,10 +129,10 @@ test('keys that are there are never made anew', async () => {
 });
 
 test('components are nobody’s root, cannot write where they are, and only this machine reaches them', async () => {
-  const ids = (await compose('ps', '--quiet', 'api', 'scheduler', 'storage-events')).stdout
+  const ids = (await compose('ps', '--quiet', 'api', 'scheduler', 'storage-events', 'builder')).stdout
     .trim()
     .split('\n');
-  expect(ids).toHaveLength(3);
+  expect(ids).toHaveLength(4);
   const seen = JSON.parse(await docker('inspect', ...ids)) as {
     Config: { User: string };
     HostConfig: {

@@ -1,4 +1,4 @@
-# Image of all components: `api`, `scheduler` or `storage-events`; with the client as `sluice`. On a root filesystem that is read-only. Built from the root of the repository.
+# Image of all components: `api`, `scheduler`, `storage-events` or `builder`; with the client as `sluice`. On a root filesystem that is read-only. Built from the root of the repository.
 FROM node:24-bookworm-slim AS manifests
 WORKDIR /src
 COPY . .
@@ -13,6 +13,10 @@ RUN npm ci --omit=dev --omit=optional --no-audit --no-fund -w @sluice/distribute
  && find -H node_modules -type f \( -name '*.d.ts' -o -name '*.d.mts' -o -name '*.d.cts' -o -name '*.map' \) -delete \
  && rm -rf node_modules/.cache node_modules/@types
 
+# The builder speaks to BuildKit by its own program.
+FROM moby/buildkit:v0.25.2 AS buildkit
+RUN cp "$(command -v buildctl)" /buildctl && chmod 755 /buildctl
+
 FROM node:24-bookworm-slim
 LABEL org.opencontainers.image.title="Sluice" \
       org.opencontainers.image.description="Turns files into results: every file that lands in a bucket becomes one run of a script." \
@@ -21,6 +25,7 @@ RUN rm -rf /usr/local/lib/node_modules /usr/local/bin/npm /usr/local/bin/npx /us
   /usr/local/bin/yarn /usr/local/bin/yarnpkg /opt/yarn*
 ENV NODE_ENV=production \
     NODE_COMPILE_CACHE=/app/.compile-cache
+COPY --from=buildkit /buildctl /usr/local/bin/buildctl
 WORKDIR /app
 COPY --from=packages /app/node_modules node_modules
 COPY package.json LICENSE ./

@@ -42,6 +42,72 @@ export async function firstSteps(sluice: Client, name: string): Promise<void> {
   });
 }
 
+/** Who asks for a build, and where. */
+export interface BuildCaller {
+  readonly url: string;
+  readonly login: string;
+  /** `name:password`, or `uuid:key` of an account. */
+  readonly token: string;
+}
+
+/** A requirements file becomes an image, which a service then runs in. @returns the image as services name it */
+export async function firstImage(sluice: Client, caller: BuildCaller): Promise<string> {
+  const id = await startBuild(caller, {
+    source: 'python:3.11-slim',
+    kind: 'python',
+    target: `${caller.login}:six`,
+    file: Buffer.from('six==1.16.0\n').toString('base64'),
+  });
+  const ended = await waitFor(
+    'the image',
+    async () => {
+      const seen = await askBuilds(caller, `/system/builds/${id}`);
+      return ['queued', 'running', undefined].includes(seen?.['state']) ? undefined : seen;
+    },
+    150_000,
+    100,
+  );
+  expect(ended, JSON.stringify(ended)).toMatchObject({ state: 'succeeded' });
+  const image = ended['image'] ?? '';
+  await inFolder(async (path) => {
+    const service = { name: `six-${caller.login}`, image, memory: '64Mi', cpu: '0.1', script: 'six.sh' };
+    await writeFile(path('six.sh'), "#!/bin/sh\npython3 -c 'import six; print(six.__version__)'\n");
+    await writeFile(path('fdl.yaml'), JSON.stringify({ functions: { oscar: [{ any: service }] } }));
+    await done(sluice('apply', path('fdl.yaml')));
+    expect(await done(sluice('--timeout', '3m', 'call', service.name, path('six.sh')))).toContain('1.16.0');
+  });
+  return image;
+}
+
+/** Processes that were just started may not be reached yet. */
+async function startBuild(caller: BuildCaller, request: object): Promise<string> {
+  const started = await waitFor(
+    'a process that takes builds',
+    () => askBuilds(caller, '/system/api/v1/build/start', request),
+    60_000,
+    250,
+  );
+  return started['id'] ?? '';
+}
+
+async function askBuilds(
+  { url, token }: BuildCaller,
+  path: string,
+  body?: object,
+): Promise<Record<string, string> | undefined> {
+  const answer = await fetch(`${url}${path}`, {
+    headers: {
+      authorization: `Basic ${Buffer.from(token).toString('base64')}`,
+      'content-type': 'application/json',
+    },
+    ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
+  }).catch(() => undefined);
+  if (answer === undefined || answer.status === 503) return undefined;
+  const text = await answer.text();
+  if (!answer.ok) throw new Error(`${path}: ${answer.status} ${text}`);
+  return JSON.parse(text) as Record<string, string>;
+}
+
 async function inFolder(use: (path: (file: string) => string) => Promise<void>): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-smoke-'));
   try {

@@ -156,9 +156,51 @@ capabilities: { drop: [ALL] }
   valueFrom: { secretKeyRef: { name: {{ include "sluice.secretName" . }}, key: SLUICE_RUNNER_KEY } }
 {{- end -}}
 
-{{/* Everything of a component's Deployment that is the same for all. Takes (dict "root" . "component" "api" "values" .Values.api "ports" list "env" text "serviceAccount" bool). */}}
+{{/* What api and builder know of images that users have built: by each the same, since either looks after them. */}}
+{{- define "sluice.buildsEnv" -}}
+{{- if .Values.builder.enabled }}
+{{- $images := .Values.builder.images }}
+- { name: REGISTRY_HOST, value: {{ required "registry.host is needed where builder.enabled is true" .Values.registry.host | quote }} }
+- { name: SLUICE_REGISTRY_PULL_HOST, value: {{ .Values.registry.pullHost | quote }} }
+- { name: SLUICE_REGISTRY_INSECURE, value: {{ .Values.registry.insecure | quote }} }
+- { name: SLUICE_REGISTRY_MIRRORS, value: {{ .Values.registry.mirrors | quote }} }
+- { name: SLUICE_REGISTRY_WORKLOAD, value: {{ .Values.registry.workload | quote }} }
+- { name: SLUICE_REGISTRY_CONFIG, value: {{ .Values.registry.config | quote }} }
+- { name: SLUICE_REGISTRY_STORAGE, value: {{ .Values.registry.storage | quote }} }
+- { name: SLUICE_REGISTRY_COLLECT_INTERVAL, value: {{ int64 .Values.registry.collectInterval | quote }} }
+- { name: SLUICE_BUILD_BASES, value: {{ .Values.builder.bases | quote }} }
+- { name: SLUICE_BUILD_QUEUE, value: {{ int64 .Values.builder.queue | quote }} }
+- { name: SLUICE_BUILD_USER_QUEUE, value: {{ int64 .Values.builder.userQueue | quote }} }
+- { name: SLUICE_BUILD_USER_CONCURRENCY, value: {{ int64 .Values.builder.userConcurrency | quote }} }
+- { name: SLUICE_IMAGE_UNUSED, value: {{ int64 $images.unused | quote }} }
+- { name: SLUICE_IMAGE_MAX_AGE, value: {{ int64 $images.maxAge | quote }} }
+- { name: SLUICE_IMAGE_KEEP, value: {{ int64 $images.keep | quote }} }
+- { name: SLUICE_IMAGE_PRUNE_INTERVAL, value: {{ int64 $images.pruneInterval | quote }} }
+{{- with .Values.builder.catalogue }}
+- { name: SLUICE_BUILDERS, value: {{ toJson . | quote }} }
+{{- end }}
+{{- if .Values.builder.accountsSecret }}
+- { name: SLUICE_ACCOUNTS_FILE, value: /etc/sluice/accounts/accounts.yaml }
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Names of the secrets that only components which deal with images have. Takes (dict "root" . "component" "api"). */}}
+{{- define "sluice.buildsEnvFrom" -}}
+{{- if and .root.Values.builder.enabled (has .component (list "api" "builder")) }}
+{{- with .root.Values.registry.existingSecret }}
+- secretRef: { name: {{ . }} }
+{{- end }}
+{{- if eq .component "builder" }}{{ with .root.Values.buildkit.existingSecret }}
+- secretRef: { name: {{ . }} }
+{{- end }}{{ end }}
+{{- end }}
+{{- end -}}
+
+{{/* Everything of a component's Deployment that is the same for all. Takes (dict "root" . "component" "api" "values" .Values.api "ports" text "env" text "kubernetes" bool). */}}
 {{- define "sluice.deployment" -}}
 {{- $root := .root -}}
+{{- $accounts := and $root.Values.builder.enabled (has .component (list "api" "builder")) | ternary $root.Values.builder.accountsSecret "" -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -221,7 +263,9 @@ spec:
           securityContext:
             {{- include "sluice.containerSecurityContext" $root | nindent 12 }}
           ports:
-            {{- .ports | nindent 12 }}
+            {{- with .ports }}
+            {{- . | nindent 12 }}
+            {{- end }}
             - { name: health, containerPort: 8090 }
           env:
             {{- include "sluice.env" $root | nindent 12 }}
@@ -229,7 +273,7 @@ spec:
             {{- with .values.extraEnv }}
             {{- toYaml . | nindent 12 }}
             {{- end }}
-          {{- with include "sluice.envFrom" $root }}
+          {{- with printf "%s%s" (include "sluice.envFrom" $root) (include "sluice.buildsEnvFrom" .) }}
           envFrom:
             {{- . | nindent 12 }}
           {{- end }}
@@ -257,7 +301,15 @@ spec:
             {{- toYaml .values.resources | nindent 12 }}
           volumeMounts:
             - { name: tmp, mountPath: /tmp }
+            {{- if $accounts }}
+            # The folder, not the file: a file alone would never change.
+            - { name: accounts, mountPath: /etc/sluice/accounts, readOnly: true }
+            {{- end }}
       volumes:
         - name: tmp
           emptyDir: { sizeLimit: 256Mi }
+        {{- with $accounts }}
+        - name: accounts
+          secret: { secretName: {{ . }} }
+        {{- end }}
 {{- end -}}
