@@ -65,7 +65,8 @@ function readTags(target: RegistryTarget, body: Buffer): readonly string[] {
 
 /** The query of `Link: </v2/…/tags/list?…>; rel="next"`, where it leads to the same list. */
 function nextQuery(host: string, path: string, link: string | undefined): string | undefined {
-  const address = /<([^>]*)>\s*;[^,]*rel="?next"?/i.exec(link ?? '')?.[1];
+  // Bounded: the header is a stranger's, and would be read again from each of its brackets.
+  const address = /<([^<>]{0,2000})>\s{0,10};[^,<]{0,200}rel="?next"?/i.exec(link ?? '')?.[1];
   const base = `https://${host}${path}`;
   if (address === undefined || !URL.canParse(address, base)) return undefined;
   const url = new URL(address, base);
