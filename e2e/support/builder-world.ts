@@ -77,29 +77,33 @@ export const python = (
 
 /**
  * A standalone server with Redis, BuildKit and registry of the environment, and accounts that nobody else has.
- * @param others how many accounts there are beside the usual ones
+ * @param others accounts beside the usual ones: how many, or their environments
  */
 export async function openBuilderWorld(
   env: Readonly<Record<string, string>> = {},
-  others = 0,
+  others: number | readonly Readonly<Record<string, string>>[] = 0,
 ): Promise<BuilderWorld> {
-  const registry = needed('REGISTRY_HOST');
+  const registry = env['REGISTRY_HOST'] ?? needed('REGISTRY_HOST');
   const namespace = randomNamespace();
   const data = await tempFolder();
-  const wanted = ['anna', 'otto', ...Array.from({ length: others }, (_, at) => `u${at}x`)];
-  const names = wanted.map((name) => `${name}${randomBytes(4).toString('hex')}`);
-  const accounts = names.map((login) => ({
-    login,
+  const further = typeof others === 'number' ? Array.from({ length: others }, () => ({})) : others;
+  const wanted = [
+    ['anna', {}],
+    ['otto', {}],
+    ...further.map((its, at) => [`u${at}x`, its] as const),
+  ] as const;
+  const accounts = wanted.map(([name, its]) => ({
+    login: `${name}${randomBytes(4).toString('hex')}`,
     uuid: crypto.randomUUID(),
     key: randomBytes(32).toString('hex'),
-    env: {},
+    env: its,
   }));
   const start = (): Promise<Server> =>
     startServer({
       data,
       env: {
-        REDIS_URL: needed('REDIS_URL'),
-        BUILDKIT_HOST: needed('BUILDKIT_HOST'),
+        REDIS_URL: env['REDIS_URL'] ?? needed('REDIS_URL'),
+        BUILDKIT_HOST: env['BUILDKIT_HOST'] ?? needed('BUILDKIT_HOST'),
         REGISTRY_HOST: registry,
         // Base images of well-known names are in the same registry here.
         SLUICE_REGISTRY_MIRRORS: `docker.io=${registry}`,

@@ -49,7 +49,8 @@ export async function createReader(
       const text = block.text
         .replaceAll('http://127.0.0.1:8080', server.url)
         .replaceAll("'<the url>'", `'${said.url}'`)
-        .replaceAll('<id>', block.text.includes('<id>') ? await newestRun(server) : '');
+        .replaceAll('<id>', block.text.includes('<id>') ? await newestRun(server) : '')
+        .replaceAll('<build>', block.text.includes('<build>') ? await newestBuild(server) : '');
       if (block.given !== '') expect((await shell(block.given)).code, block.given).toBe(0);
       const done = await (block.soon ? soon(block, () => shell(text)) : shell(text));
       const what = `${block.page}:${block.line}\n${text}\n${done.stdout}${done.stderr}`;
@@ -70,6 +71,15 @@ async function soon(block: DocBlock, ask: () => Promise<Finished>): Promise<Fini
     const there = done.code === block.exitCode && block.prints.every((part) => done.stdout.includes(part));
     return there ? done : undefined;
   });
+}
+
+async function newestBuild(server: Server): Promise<string> {
+  const { builds } = (await (await server.request('/system/builds?limit=1')).json()) as {
+    builds: { id: string }[];
+  };
+  const [build] = builds;
+  if (build === undefined) throw new Error('a block speaks of a build, and there is none');
+  return build.id;
 }
 
 async function newestRun(server: Server): Promise<string> {

@@ -77,7 +77,11 @@ export async function createWorld(server: Server): Promise<World> {
   };
 }
 
-function targetOf(operation: Operation, change: Change, actual: ReadonlyMap<string, string>): string {
+/**
+ * The example's path and query.
+ * @param actual what is really there by what the examples call it
+ */
+export function targetOf(operation: Operation, change: Change, actual: ReadonlyMap<string, string>): string {
   const values = new Map(
     parametersIn(operation, 'path').map(({ name, example }) => {
       const value = typeof example === 'string' ? example : JSON.stringify(example);

@@ -102,12 +102,17 @@ export async function openOwnServers(options: OwnServersOptions = {}): Promise<O
   };
 }
 
+export interface ServerCommand {
+  readonly program: string;
+  readonly args: readonly string[];
+}
+
 /** Starts a program that listens on a free port, and waits until it does. */
-async function openServer(
-  command: (port: number) => { readonly program: string; readonly args: readonly string[] },
+export async function openServer(
+  command: (port: number) => ServerCommand | Promise<ServerCommand>,
 ): Promise<OwnServer> {
   const port = await freePort();
-  const { program, args } = command(port);
+  const { program, args } = await command(port);
   const current: { process?: ChildProcess } = {};
   const start = async (): Promise<void> => {
     const child = spawn(program, args, { stdio: 'ignore' });

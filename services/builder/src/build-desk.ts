@@ -15,7 +15,7 @@ import { createImages } from './app/images.ts';
 import { createRequestMetrics } from './app/metrics.ts';
 import { createRequests, type CatalogueEntry } from './app/requests.ts';
 import type { Registry } from '@sluice/shared/telemetry';
-import type { ImageUses } from './clean-up-ports.ts';
+import type { CollectionState, ImageUses } from './clean-up-ports.ts';
 import type { RequestRules } from './domain/request.ts';
 import type { BuildLimits, BuildQueue, BuildStore, Registries } from './ports.ts';
 
@@ -33,6 +33,7 @@ export interface BuildDeskDeps {
   readonly prune: (options: { readonly dryRun: boolean }) => Promise<PruneReport>;
   readonly uses: Pick<ImageUses, 'note'>;
   readonly metrics: Registry;
+  readonly collection: Pick<CollectionState, 'underWay'>;
   readonly clock: Pick<Clock, 'now'>;
 }
 

@@ -62,10 +62,13 @@ export function createBuilder(deps: BuilderDeps): Component {
   let tidying: { stop(): Promise<void> } | undefined;
   const stop = new AbortController();
   let stopping: Promise<void> | undefined;
+  let recovering: Promise<void> | undefined;
   return {
     name: 'builder',
     start: async () => {
       await builder.sweep();
+      // Switching a registry back takes time, which nobody here waits for.
+      recovering = recoverNow(deps, stop.signal);
       await workers.start(async (id, attempt, signal) =>
         performBuild({ ...deps, ...config, metrics, say }, id, attempt, signal),
       );
@@ -78,6 +81,7 @@ export function createBuilder(deps: BuilderDeps): Component {
     stop: () =>
       (stopping ??= (async () => {
         stop.abort();
+        await recovering;
         await tidying?.stop();
         await workers.stop(config.graceMs);
       })()),
@@ -86,6 +90,15 @@ export function createBuilder(deps: BuilderDeps): Component {
       await builder.check();
     },
   };
+}
+
+/** What cannot be undone now is tried again with the next tidying. */
+async function recoverNow({ recover, log }: BuilderDeps, signal: AbortSignal): Promise<void> {
+  try {
+    await recover(signal);
+  } catch (error) {
+    if (!signal.aborted) log.warn({ err: error }, 'what a lost collection left is not undone yet');
+  }
 }
 
 /** Events are for those who watch; a bus that is away holds no build up. */

@@ -123,6 +123,7 @@ export async function composeBuilds(deps: BuildsDeps): Promise<BuildsParts> {
       prune,
       uses,
       metrics: deps.metrics,
+      collection,
       clock,
     }),
     store,

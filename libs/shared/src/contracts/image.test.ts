@@ -45,6 +45,7 @@ test.each([
   'ghcr.io//x',
   'ghcr.io/x/',
   'ghcr.io/Grycap/x',
+  'Grycap/x',
   'ghcr.io/../x',
   'ghcr.io/./x',
   'ghcr.io/%2e%2e/x',

@@ -95,6 +95,8 @@ function hostOf(text: string): string | undefined {
   const match = hostForm.exec(text);
   if (match === null || Number(match[1] ?? 1) > 65_535 || Number(match[1] ?? 1) < 1) return undefined;
   const host = text.toLowerCase();
+  // Written in small letters it would be an organisation of Docker Hub.
+  if (!/[.:]/.test(host) && host !== 'localhost') return undefined;
   return dockerHubNames.has(host) ? dockerHub : host;
 }
 

@@ -1,14 +1,18 @@
 import { parseImage, type BuildCaller, type BuiltImage, type ImageReference } from '@sluice/shared/contracts';
 import { AppError } from '@sluice/shared/errors';
 import type { DefinitionStore } from '@sluice/shared/stores';
+import type { CollectionState } from '../clean-up-ports.ts';
 import { isContentTag } from '../domain/build-key.ts';
 import { labelNames } from '../domain/image-labels.ts';
 import { nameOf } from '../domain/request.ts';
+import { isKeepingTag } from '../domain/retention.ts';
 import type { ImageDetails, Registries, UserRegistry } from '../ports.ts';
+import { change } from './during-collection.ts';
 
 export interface ImagesDeps {
   readonly registries: Registries;
   readonly definitions: Pick<DefinitionStore, 'list'>;
+  readonly collection: Pick<CollectionState, 'underWay'>;
 }
 
 export interface Images {
@@ -25,10 +29,13 @@ const tagForm = /^\w[\w.-]{0,127}$/;
 const atOnce = 8;
 const definitionsPage = 500;
 
-export function createImages({ registries, definitions }: ImagesDeps): Images {
+/** Tags that nobody asked for: they name contents, and keep what services pin. */
+const isOurs = (tag: string): boolean => isContentTag(tag) || isKeepingTag(tag);
+
+export function createImages({ registries, definitions, collection }: ImagesDeps): Images {
   const get = async (caller: BuildCaller, tag: string): Promise<BuiltImage | undefined> => {
     // It becomes part of an address.
-    if (!tagForm.test(tag) || isContentTag(tag)) return undefined;
+    if (!tagForm.test(tag) || isOurs(tag)) return undefined;
     const home = registries.of(caller);
     const details = await home.images.details(`${home.repository}:${tag}`);
     return details === undefined ? undefined : toImage(home, tag, details, await usesOf(definitions, home));
@@ -39,7 +46,7 @@ export function createImages({ registries, definitions }: ImagesDeps): Images {
       const home = registries.of(caller);
       const [found, uses] = await Promise.all([detailsOf(home), usesOf(definitions, home)]);
       return found
-        .filter(({ tag }) => !isContentTag(tag))
+        .filter(({ tag }) => !isOurs(tag))
         .map(({ tag, details }) => toImage(home, tag, details, uses))
         .toSorted((a, b) => (b.created_at ?? 0) - (a.created_at ?? 0) || (a.tag < b.tag ? -1 : 1));
     },
@@ -53,7 +60,7 @@ export function createImages({ registries, definitions }: ImagesDeps): Images {
         );
       }
       const { images, repository } = registries.of(caller);
-      await images.removeTag(repository, tag);
+      await change(collection, async () => images.removeTag(repository, tag));
     },
     bytes: async (caller) => {
       const found = await detailsOf(registries.of(caller));

@@ -7,7 +7,7 @@ import {
 } from '@sluice/shared/contracts';
 import { AppError, isAppError } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
-import type { ImageUses } from '../clean-up-ports.ts';
+import type { CollectionState, ImageUses } from '../clean-up-ports.ts';
 import { buildKey, contentTag, ensureId, sha256Hex } from '../domain/build-key.ts';
 import { recipes } from '../domain/recipes/index.ts';
 import type { RequestMetrics } from './metrics.ts';
@@ -27,6 +27,7 @@ import type {
   Registries,
   UserRegistry,
 } from '../ports.ts';
+import { change } from './during-collection.ts';
 
 /** A base image that `/build/ensure` knows by a name (builder §1.6). */
 export interface CatalogueEntry {
@@ -48,6 +49,7 @@ export interface RequestsDeps {
   readonly uuid: () => string;
   readonly uses: Pick<ImageUses, 'note'>;
   readonly metrics: RequestMetrics;
+  readonly collection: Pick<CollectionState, 'underWay'>;
 }
 
 export interface Requests {
@@ -187,7 +189,7 @@ async function reuse(
   const digest = await images.digestOf(`${repository}:${content}`);
   if (digest === undefined) return undefined;
   const tag = ticket.target.slice(ticket.user.length + 1);
-  await images.tag(repository, digest, tag);
+  await change(deps.collection, async () => images.tag(repository, digest, tag));
   const now = deps.clock.now();
   await deps.uses.note(ticket.user, [digest], now);
   return deps.store.put({

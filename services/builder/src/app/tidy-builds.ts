@@ -4,8 +4,8 @@ import type { RunLogs } from '@sluice/shared/stores';
 import type { BuildQueue, BuildStore, StoredBuild } from '../ports.ts';
 
 export interface TidyDeps {
-  readonly store: BuildStore;
-  readonly queue: BuildQueue;
+  readonly store: Pick<BuildStore, 'open' | 'end' | 'removeEnded'>;
+  readonly queue: Pick<BuildQueue, 'add' | 'remove'>;
   readonly logs: Pick<RunLogs, 'remove'>;
   readonly waitMs: number;
   readonly retentionMs: number;

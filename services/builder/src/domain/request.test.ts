@@ -54,6 +54,7 @@ test.each([
   'otto:a',
   ' anna:a',
   'anna:sluice-python-0123456789abcdef0123',
+  'anna:in-use-0123456789abcdef0123',
 ])('the target %j is refused', (target) => {
   expect(refusal({ target })).toEqual(['invalid_input', 'target']);
 });

@@ -10,6 +10,7 @@ import {
 } from '@sluice/shared/contracts';
 import { AppError } from '@sluice/shared/errors';
 import { isContentTag } from './build-key.ts';
+import { isKeepingTag } from './retention.ts';
 
 /** Where base images may come from, and how large a file may be. */
 export interface RequestRules {
@@ -88,12 +89,15 @@ export function checkTarget(caller: BuildCaller, target: string): string {
       `The tag ${quoted(tag)} begins with "sluice-", as those that the builder makes; choose another.`,
     );
   }
+  if (isKeepingTag(tag))
+    throw invalid('target', `The tag ${quoted(tag)} is of those that the builder makes; choose another.`);
   return tag;
 }
 
 function checkSource(caller: BuildCaller, text: string, rules: RequestRules): ImageReference {
   const source = parseImage(text);
-  if (source === undefined) throw invalid('source', `${quoted(text)} is not the name of an image.`);
+  if (source === undefined)
+    throw invalid('source', `The source ${quoted(text)} is not the name of an image.`);
   if (rules.ownRegistries.includes(source.registry)) {
     const [owner, ...deeper] = source.repository;
     // Other users' images lie in the same registry; what is under "library" is nobody's.

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { UsedImages } from './image-references.ts';
 import {
+  isKeepingTag,
   keepingTag,
   planRetention,
   type HeldImage,
@@ -200,4 +201,6 @@ test('whatever the policy: nothing in use, young or about to be set goes, a dige
 
 test('the tag that keeps an image', () => {
   expect(keepingTag(`sha256:${'0123456789'.repeat(6)}abcd`)).toBe('in-use-01234567890123456789');
+  expect(isKeepingTag('in-use-01234567890123456789')).toBe(true);
+  expect(isKeepingTag('in-use')).toBe(false);
 });

@@ -149,3 +149,7 @@ function age(ms: number): string {
 export function keepingTag(digest: string): string {
   return `in-use-${(digest.split(':')[1] ?? '').slice(0, 20)}`;
 }
+
+export function isKeepingTag(tag: string): boolean {
+  return /^in-use-[0-9a-f]{20}$/.test(tag);
+}
