@@ -46,6 +46,8 @@ beforeAll(async () => {
   [base, lockedBase] = await Promise.all([pushBase(registry.host), pushBase(locked.host, registryLogin)]);
   const env = {
     REGISTRY_HOST: registry.host,
+    // Base images may come from there, though it is of this machine.
+    SLUICE_REGISTRY_INSECURE: locked.host,
     SLUICE_BUILD_CACHE: 'false',
     SLUICE_BUILD_CONCURRENCY: '4',
     SLUICE_BUILD_USER_CONCURRENCY: '4',
@@ -119,6 +121,8 @@ describe('a request that is wrong', () => {
     [403, { source: `${registry.host}/somebody:x` }, /belongs to another user/],
     [404, { source: `${registry.host}/library/none:1` }, /library\/none/],
     [403, { source: lockedBase }, /login/],
+    [403, { source: '127.0.0.1:1/x/y' }, /inner network/],
+    [403, { source: '[::ffff:a00:1]:80/x/y' }, /inner network/],
     [400, { kind: 'cobol' }, /kind/],
     [400, { kind: 'python\nRUN id' }, /kind/],
     [400, { file: null }, /base64/],
