@@ -141,6 +141,7 @@ describe('BuildKit', () => {
     await triedAgain(id, /builder went away/);
     await buildkitd.start();
     await endedOnce(id, 'away');
+    expect(await world.anna.log(id)).toMatch(/try 2/);
   });
 });
 
@@ -165,5 +166,6 @@ describe('the registry', () => {
     await triedAgain(id, /is read-only now/);
     await registry.restart('writable');
     await endedOnce(id, 'locked');
+    expect(await world.anna.log(id)).toMatch(/is read-only now/);
   });
 });

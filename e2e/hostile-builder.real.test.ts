@@ -33,7 +33,8 @@ beforeAll(async () => {
   const { admin } = world;
   const file = requirements(extending('echo numpy'));
   const id = await admin.started({ source: base, kind: 'python', target: 'oscar:numpy', file });
-  expect(await admin.ended(id)).toMatchObject({ state: 'succeeded' });
+  const { state, message } = await admin.ended(id);
+  if (state !== 'succeeded') throw new Error(`the image of the examples is ${state}: ${message}`);
   operations = (await readOperations(world.server())).filter(({ tag }) => tags.has(tag));
   const login = `Basic ${Buffer.from(admin.token).toString('base64')}`;
   const shown = '550e8400-e29b-41d4-a716-446655440000';

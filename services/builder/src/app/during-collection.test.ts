@@ -4,7 +4,9 @@ import { change } from './during-collection.ts';
 
 const underWay = () => Promise.resolve({ phase: 'collecting', startedAt: 1, deadline: 2 } as const);
 const none = () => Promise.resolve(undefined);
-const refuse = (error: Error) => () => Promise.reject(error);
+const refuse = (refusal: Error) => async (): Promise<never> => {
+  throw refusal;
+};
 
 test.each(['unsupported', 'unavailable'] as const)(
   '%s while a collection is under way passes',
