@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openBuilderWorld, python, type BuilderWorld } from './support/builder-world.ts';
 import { startCollector, type Collector } from './support/collector.ts';
@@ -53,6 +55,10 @@ test('a build is in the trace of its request, and counted', async () => {
   expect(figures).toContain('sluice_build_requests_total{answer="built"} 1');
   expect(figures).toContain('sluice_build_requests_total{answer="reused"} 1');
   expect(figures).not.toContain(anna.login);
+  const page = await readFile(join(import.meta.dirname, '../docs/metrics.md'), 'utf8');
+  const named = [...page.matchAll(/^\| `(sluice_build(?:s|er)?_[a-z_]+)` \|/gm)].map(([, name]) => name);
+  expect(named.length).toBeGreaterThan(6);
+  for (const name of named) expect(figures, name).toContain(`# TYPE ${name} `);
 }, 420_000);
 
 test('the checks look at BuildKit, the registry and the queue', async () => {
