@@ -8,7 +8,7 @@ import {
 import { needed } from './support/distributed.ts';
 import { blocksOf, pages } from './support/doc-blocks.ts';
 import { createReader, type Reader } from './support/doc-shell.ts';
-import { removeFolder, tempFolder } from './support/server.ts';
+import { removeFolder, run, tempFolder } from './support/server.ts';
 
 // The commands of pages that need a builder, and the example whose image it makes, in containers.
 let folder: string;
@@ -29,9 +29,19 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await reader?.stop();
+  await removePulled();
   await Promise.all([redis, registry].map(async (server) => server?.close()));
   if (folder) await removeFolder(folder);
 });
+
+/** Images that the engine has from a registry which is no more. */
+async function removePulled(): Promise<void> {
+  if (registry === undefined) return;
+  const env = { DOCKER_HOST: needed('DOCKER_HOST') };
+  const { stdout } = await run('docker', ['images', '--quiet', `${registry.host}/oscar`], { env });
+  const ids = new Set(stdout.split('\n').filter((id) => id !== ''));
+  if (ids.size > 0) await run('docker', ['rmi', '--force', ...ids], { env });
+}
 
 const blocks = pages()
   .flatMap((page) => blocksOf(page))
