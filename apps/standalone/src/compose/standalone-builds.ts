@@ -94,7 +94,8 @@ export async function openAccounts(
 ): Promise<FileAccounts> {
   return createFileAccounts({
     source: accountsSource(config),
-    reserved: new Set([config.OSCAR_USERNAME.toLowerCase()]),
+    // What is under "library" is for all to build on, and "probe" is where pushes are tried.
+    reserved: new Set([config.OSCAR_USERNAME.toLowerCase(), 'library', 'probe']),
     log,
   });
 }

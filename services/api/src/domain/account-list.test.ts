@@ -64,7 +64,7 @@ test('all faults are said at once, and no key', () => {
     '[4].env: "1" is no name of a variable',
     '[4].env.A: must be a text of at most 4096 characters',
     '[5].env: must be an object of at most 64 texts',
-    '[6].login: is the login of the administrator, too',
+    '[6].login: is the login of Sluice itself, too',
     '[7].uuid: is the uuid of [6], too',
   ]);
   expect(faults.join()).not.toContain('topsecret');

@@ -24,7 +24,7 @@ const fields: ReadonlySet<string> = new Set(['login', 'uuid', 'key', 'key_sha256
 
 /**
  * The accounts of a list, those left out that are blocked.
- * @param reserved logins that belong to somebody else (the administrator)
+ * @param reserved logins that belong to Sluice itself (the administrator's, and names with a meaning)
  * @returns all faults at once where there are some; none says a key or a value
  */
 export function readAccounts(
@@ -36,7 +36,7 @@ export function readAccounts(
     return { faults: [`has ${list.length} accounts; at most ${maxAccounts} may be`] };
   const faults: string[] = [];
   const accounts: StoredAccount[] = [];
-  const logins = new Map([...reserved].map((login) => [login, 'the administrator']));
+  const logins = new Map([...reserved].map((login) => [login, 'Sluice itself']));
   const uuids = new Map<string, string>();
   for (const [index, entry] of list.entries()) {
     const place = `[${index}]`;

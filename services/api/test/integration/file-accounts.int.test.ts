@@ -107,7 +107,7 @@ test.each([
   [
     'has faults',
     JSON.stringify([{ login: 'oscar', uuid: 'a', key: 'topsecret' }, { login: 'b' }]),
-    ['[0].login: is the login of the administrator, too', '[1].uuid: must be', '[1]: must have either'],
+    ['[0].login: is the login of Sluice itself, too', '[1].uuid: must be', '[1]: must have either'],
   ],
 ])('a file that %s ends the start with what is wrong', async (_name, text, messages) => {
   if (text !== undefined) await writeFile(path, text);
