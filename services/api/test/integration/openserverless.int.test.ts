@@ -7,6 +7,8 @@ const root = '/system/api/v1/build';
 const anna = 'anna-uuid:anna-key';
 const base64 = (text: string | Uint8Array) => Buffer.from(text).toString('base64');
 const body = { source: 'python:3.12', target: 'anna:numpy', kind: 'python' };
+/** Of the request's span: the build goes on with it. */
+const traceparent = expect.stringMatching(/^00-[\da-f]{32}-[\da-f]{16}-01$/) as string;
 
 let api: Fixture;
 let desk: MemoryDesk;
@@ -36,7 +38,7 @@ describe('POST /start', () => {
     );
     expect(desk.asked.at(-1)).toEqual({
       what: 'start',
-      caller: { login: 'anna', admin: false, env: { REGISTRY_HOST: 'registry:5000' } },
+      caller: { login: 'anna', admin: false, env: { REGISTRY_HOST: 'registry:5000' }, traceparent },
       value: { ...body, file: 'numpy\n' },
     });
     const again = await post('/start', { ...body, file: base64('numpy\n') });
@@ -274,7 +276,7 @@ describe('POST /ensure', () => {
     ]);
     expect(desk.asked.findLast(({ what }) => what === 'ensure')).toEqual({
       what: 'ensure',
-      caller: { login: 'anna', admin: false, env: {} },
+      caller: { login: 'anna', admin: false, env: {}, traceparent },
       value: { builder: 'python', file: 'numpy\n', retry: false },
     });
   });
