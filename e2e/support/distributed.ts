@@ -6,7 +6,16 @@ import { join } from 'node:path';
 import { openBalancer, type Balancer } from './balancer.ts';
 import { supervisorImage } from './images.ts';
 import { freePort } from './minio.ts';
-import { cleanEnv, cliBin, collect, root, run, type Finished, type Installation } from './server.ts';
+import {
+  cleanEnv,
+  cliBin,
+  collect,
+  noBuilder,
+  root,
+  run,
+  type Finished,
+  type Installation,
+} from './server.ts';
 import { waitFor } from './wait.ts';
 
 const componentBin = join(root, 'apps/distributed/bin/sluice-component.mjs');
@@ -193,7 +202,7 @@ async function makeComponent(
   const launch = (): void => {
     const child = spawn(process.execPath, [componentBin, name], {
       cwd: root,
-      env: cleanEnv({ ...env, SLUICE_HEALTH_PORT: String(healthPort) }),
+      env: cleanEnv({ ...noBuilder, ...env, SLUICE_HEALTH_PORT: String(healthPort) }),
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     current.child = child;

@@ -17,8 +17,8 @@ export interface CollectorSettings {
   readonly commands: OwnRegistry['commands'];
 }
 
-/** Milliseconds after which a dead process counts as lost. */
-export const leaseMs = 4000;
+/** Milliseconds after which a dead process counts as lost; one that gets no processor for some seconds must not. */
+export const leaseMs = 8000;
 
 export type TestQueue = BuildQueue & { isPaused(): Promise<boolean> };
 

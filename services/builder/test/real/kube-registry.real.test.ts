@@ -141,16 +141,21 @@ const keeperOf = (change: { readonly configPath?: string; readonly name?: string
 
 /** The pod is ready, but the nodes may not know its address yet. */
 async function takesPushes(wanted: boolean): Promise<void> {
-  await eventually(`takes pushes: ${wanted}`, async () => {
-    const took = await probe.takesPushes().catch(() => undefined);
-    if (took === !wanted) throw new Error(`it takes pushes: ${took}`);
-    return took === wanted;
-  });
+  await eventually(
+    `takes pushes: ${wanted}`,
+    async () => {
+      const took = await probe.takesPushes().catch(() => undefined);
+      if (took === !wanted) throw new Error(`it takes pushes: ${took}`);
+      return took === wanted;
+    },
+    60_000,
+  );
 }
 
 test('a StatefulSet is made read-only, collected and made writable, with the rights that are documented and no more', async () => {
   const keeper = keeperOf();
   const createdAt = systemClock.now();
+  await takesPushes(true);
   await pushImage(host, 'anna', ['kept'], { createdAt });
   const gone = await pushImage(host, 'anna', ['gone'], { createdAt });
   const removed = await fetch(`http://${host}/v2/anna/manifests/gone`, { method: 'DELETE' });
