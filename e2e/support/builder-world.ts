@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { needed, randomNamespace } from './distributed.ts';
+import { needed, randomNamespace, removeStored } from './distributed.ts';
 import { removeFolder, startServer, tempFolder, type Server } from './server.ts';
 import { waitFor } from './wait.ts';
 
@@ -133,6 +133,8 @@ export async function openBuilderWorld(
     buildFolders: () => readdir(join(data, 'work', 'builds')).catch(() => []),
     close: async () => {
       await server.stop();
+      // A Redis of the test's own goes with the test.
+      if (env['REDIS_URL'] === undefined) await removeStored(namespace);
       await removeFolder(data);
     },
   };
