@@ -1,5 +1,6 @@
 export * from './eventually.ts';
 export * from './fake-clock.ts';
+export * from './free-port.ts';
 export type { BusHarness, MakeBus } from './bus-harness.ts';
 export * from './bus.suite.ts';
 export * from './bus-pending.suite.ts';

@@ -122,6 +122,12 @@ test.each([
     'The registry reg:5000 lost a part of the image; perhaps its disk is full.',
   ],
   [
+    'failed to solve: failed to push reg:5000/x:1: unknown: blob upload unknown to registry - blob upload unknown',
+    'storage_full',
+    'registry_unavailable',
+    'The registry reg:5000 lost a part of the image; perhaps its disk is full.',
+  ],
+  [
     'failed to solve: failed to push reg:5000/x:1: unknown: unknown error',
     'unavailable',
     'registry_unavailable',

@@ -128,7 +128,7 @@ function pushFailure(registry: string, text: string, status: number, isRefused: 
     buildError('forbidden', 'registry_refused', `${registry} does not take the image: ${why}.`);
   if (isRefused) return refused('its name and password are missing, wrong, or give no right to push');
   // What distribution answers to the rest of an upload whose beginning it could not write.
-  if (status === 416 || /invalid content range/.test(text)) {
+  if (status === 416 || /invalid content range|blob upload unknown/.test(text)) {
     const message = `${registry} lost a part of the image; perhaps its disk is full.`;
     return buildError('storage_full', 'registry_unavailable', message);
   }

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createRegistryClient, type RegistryClient } from '@sluice/shared/adapters';
 import { systemClock } from '@sluice/shared/lifecycle';
-import { eventually } from '@sluice/shared/testing';
+import { eventually, freePort } from '@sluice/shared/testing';
 import type { BuildPlan } from '../../src/ports.ts';
 
 export interface TestBed {
@@ -281,15 +281,6 @@ export async function openRelay(to: string): Promise<Relay> {
       await closed;
     },
   };
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 async function listens(port: number): Promise<boolean> {

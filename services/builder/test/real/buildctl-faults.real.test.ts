@@ -4,13 +4,12 @@ import { join } from 'node:path';
 import { Secret } from '@sluice/shared/config';
 import { systemClock } from '@sluice/shared/lifecycle';
 import { silentLogger } from '@sluice/shared/telemetry';
-import { eventually } from '@sluice/shared/testing';
+import { eventually, freePort } from '@sluice/shared/testing';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createBuildctl, type Buildctl, type BuildctlOptions } from '../../src/adapters/index.ts';
 import type { BuildPlan } from '../../src/ports.ts';
 import {
   endStep,
-  freePort,
   login,
   makeCertificates,
   openOwnBuildkitd,

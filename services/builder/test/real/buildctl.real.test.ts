@@ -5,11 +5,11 @@ import type { RegistryClient } from '@sluice/shared/adapters';
 import type { BuildProgress } from '@sluice/shared/contracts';
 import { systemClock } from '@sluice/shared/lifecycle';
 import { silentLogger } from '@sluice/shared/telemetry';
-import { eventually } from '@sluice/shared/testing';
+import { eventually, freePort } from '@sluice/shared/testing';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createBuildctl, createImageRegistry, type BuildctlOptions } from '../../src/adapters/index.ts';
 import type { BuildPlan, Built } from '../../src/ports.ts';
-import { freePort, planOf, randomName, registryClient, runs, testBed } from './build-fixture.ts';
+import { planOf, randomName, registryClient, runs, testBed } from './build-fixture.ts';
 
 let root: string;
 let client: RegistryClient;

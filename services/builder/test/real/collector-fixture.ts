@@ -55,7 +55,7 @@ export function collectorOf(
       clock: systemClock,
     }),
     protect: () => Promise.resolve(),
-    limits: { drainMs: 5000, switchMs: 20_000, collectMs: 60_000 },
+    limits: { drainMs: 5000, switchMs: 60_000, collectMs: 60_000 },
     leaseMs,
     clock: systemClock,
     log: silentLogger(),

@@ -2,11 +2,10 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Secret } from '@sluice/shared/config';
-import { eventually } from '@sluice/shared/testing';
+import { eventually, freePort } from '@sluice/shared/testing';
 import { Client } from 'minio';
 
 const hint = 'this test starts S3 servers of its own: have the program "minio" on PATH';
@@ -96,14 +95,4 @@ export async function openOwnMinio(webhook: {
       await rm(data, { recursive: true, force: true, maxRetries: 3 });
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port was given');
-  return address.port;
 }

@@ -1,8 +1,7 @@
-import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { connect } from 'node:net';
 import { join } from 'node:path';
-import { eventually } from '@sluice/shared/testing';
+import { eventually, freePort } from '@sluice/shared/testing';
 import { AppError } from '@sluice/shared/errors';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createMemoryStore, type MemoryStore } from './memory-store.ts';
@@ -27,13 +26,6 @@ afterEach(async () => {
 
 const path = (name: string): string => join(runners.harness.dir, name);
 const started = (name: string): Promise<unknown> => eventually(name, () => existsSync(path(name)));
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.2');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  return port;
-}
 /** A process of this id is there, and no zombie. */
 const isAlive = (pid: number): boolean => {
   try {
