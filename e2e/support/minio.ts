@@ -132,7 +132,10 @@ export async function keysOf(client: Client, bucket: string, prefix = ''): Promi
   return found;
 }
 
-/** How often each key below a prefix was written, where the bucket keeps versions. */
+/**
+ * How often each key below a prefix was written, where the bucket keeps versions. At most 1,000: the package signs the request for the next page wrongly where a
+ * key has a slash.
+ */
 export async function versionsOf(
   client: Client,
   bucket: string,
