@@ -18,7 +18,7 @@ const podDeletions = 8;
 /** More where there are many: uploads of one service wait for their turn behind each other. */
 const services = Array.from({ length: 5 }, (_, at) => `kill-${at}`);
 /** Longest without the end of any run: several processes may be killed one after the other before they get to work. */
-const stallMs = 120_000;
+const stallMs = Math.max(120_000, 30 * killPauseMs);
 const minioSubject = 'test.minio.says';
 const script = '#!/bin/sh\ncp "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR/"\n';
 
