@@ -45,6 +45,8 @@ export interface StoredBuild {
   readonly message: string | undefined;
   readonly digest: string | undefined;
   readonly size: number | undefined;
+  /** Workers that had it and were gone before they said how their try ended. */
+  readonly lost: number;
 }
 
 /** How many builds may wait and run. */
@@ -111,7 +113,7 @@ export interface BuildStore {
   /** Its file is there until it has ended. */
   build(id: string): Promise<StoredBuild | undefined>;
   /**
-   * A worker takes a build: it and its tickets are `running`.
+   * A worker takes a build: it and its tickets are `running`. One that is so already has lost its worker, which is counted.
    * @returns `unwanted` where it has ended or nobody wants it any more (it is then ended), `later` where its user has `userRunning` others under way
    */
   begin(id: string, limits: BuildLimits): Promise<StoredBuild | 'unwanted' | 'later'>;

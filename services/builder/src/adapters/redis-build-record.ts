@@ -67,7 +67,7 @@ export function ticketsFrom(user: string, reply: unknown): readonly BuildTicket[
  */
 export function buildFrom(reply: unknown, file?: string): StoredBuild {
   const [id, fields, tickets, files] = parts(reply);
-  const [key = '', spec = '{}', state, order, created, started, ended, message, progress, digest, size] =
+  const [key = '', spec = '{}', state, order, created, started, ended, message, progress, digest, size, lost] =
     texts(fields);
   return {
     id: String(id),
@@ -83,6 +83,7 @@ export function buildFrom(reply: unknown, file?: string): StoredBuild {
     message: textFrom(message),
     digest: textFrom(digest),
     size: numberFrom(size),
+    lost: Number(lost),
   };
 }
 

@@ -41,9 +41,9 @@ end
 
 local function seeBuild(id, whole)
   local b = call('HMGET', p .. 'b:' .. id,
-    'key', 'spec', 'state', 'order', 'created', 'started', 'ended', 'message', 'progress', 'digest', 'size')
+    'key', 'spec', 'state', 'order', 'created', 'started', 'ended', 'message', 'progress', 'digest', 'size', 'lost')
   if not b[1] then return nil end
-  for i = 1, 11 do b[i] = b[i] or '' end
+  for i = 1, 12 do b[i] = b[i] or '' end
   local file = whole and call('GET', p .. 'f:' .. id)
   return { id, b, call('ZRANGE', p .. 'j:' .. id, 0, -1), file and { file } or {} }
 end
@@ -223,6 +223,8 @@ if state == 'queued' then
   call('SADD', p .. 'running', id)
   local turn = tonumber(call('GET', p .. 'turn') or '1')
   call('SET', p .. 'turn', math.max(turn, tonumber(b[4])))
+else
+  call('HINCRBY', p .. 'b:' .. id, 'lost', 1)
 end
 call('HDEL', p .. 'b:' .. id, 'message', 'progress')
 return seeBuild(id, true)

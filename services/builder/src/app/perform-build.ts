@@ -1,8 +1,9 @@
 import { isBuildKind, type BuildChanged, type BuildProgress } from '@sluice/shared/contracts';
-import { isAppError, messageOf } from '@sluice/shared/errors';
+import { isAppError, messageOf, type AppError } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
 import type { RunLogs } from '@sluice/shared/stores';
 import type { Logger, Tracer } from '@sluice/shared/telemetry';
+import { buildError } from '../domain/build-failure.ts';
 import { dockerfileFor } from '../domain/dockerfile.ts';
 import { recipes } from '../domain/recipes/index.ts';
 import { imageLabels } from '../domain/image-labels.ts';
@@ -44,6 +45,12 @@ export interface PerformDeps {
 const lookMs = 1000;
 
 /**
+ * Workers that a build may lose. They are lost to restarts and upgrades, of which a long build may see some; one that loses more ends them itself,
+ * most often by the memory that it takes, and would go on for ever.
+ */
+const maxLost = 10;
+
+/**
  * One try of one build: from taking it to the end of its tickets. Every step may have been done by a worker that died: an image that is there is not made again,
  * tags are set again, what has ended is left.
  */
@@ -59,9 +66,11 @@ export async function performBuild(
   if (build === 'later') return { kind: 'later' };
   deps.metrics.begun(build, deps.clock.now());
   await tell(deps, build, { state: 'running' });
-  const output = await openLog(deps, build, attempt.number);
   const trace = startBuildTrace(deps.tracer, build, attempt.number, deps.clock.now());
+  let output = noOutput;
   try {
+    if (build.lost > maxLost) throw tooManyLost(build);
+    output = await openLog(deps, build, attempt.number);
     const made = await make(deps, { build, output, trace, stop });
     await trace.part('tag', async () => finish(deps, build, made));
     trace.end('succeeded');
@@ -277,6 +286,14 @@ async function settle(
   return { kind: 'done' };
 }
 
+function tooManyLost({ lost }: StoredBuild): AppError {
+  return buildError(
+    'unprocessable',
+    'builder_lost',
+    `The builder ended ${lost} times while it was at this build, most often for want of memory. Ask again; should it go on, the operator finds the reason in the builder's log.`,
+  );
+}
+
 type Failed = Exclude<BuildOutcome, { readonly state: 'succeeded' }>;
 
 function outcomeOf(error: unknown): Failed {
@@ -290,6 +307,9 @@ interface BuildOutput {
   line(text: string): Promise<void>;
   close(): Promise<void>;
 }
+
+/** Of a build whose log cannot be opened. */
+const noOutput: BuildOutput = { line: () => Promise.resolve(), close: () => Promise.resolve() };
 
 async function openLog({ logs }: PerformDeps, build: StoredBuild, attempt: number): Promise<BuildOutput> {
   const writer = await logs.open({ service: build.spec.user, runId: build.id });

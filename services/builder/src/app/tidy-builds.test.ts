@@ -34,6 +34,7 @@ const build = (id: string, state: StoredBuild['state'], ageMs: number): StoredBu
   message: undefined,
   digest: undefined,
   size: undefined,
+  lost: 0,
 });
 
 interface Seen {

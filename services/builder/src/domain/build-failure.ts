@@ -12,6 +12,8 @@ export type BuildReason =
   | 'registry_refused'
   | 'registry_unavailable'
   | 'builder_unavailable'
+  /** Worker after worker ended while it was at it. */
+  | 'builder_lost'
   | 'timed_out'
   | 'cancelled'
   /** Anything else that BuildKit says of the build itself. */

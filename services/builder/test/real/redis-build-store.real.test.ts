@@ -51,6 +51,7 @@ describe('joining', () => {
         message: undefined,
         digest: undefined,
         size: undefined,
+        lost: 0,
       },
     });
     expect(await store.ticket('anna', ticket.id)).toEqual(ticket);
