@@ -67,8 +67,20 @@ export function ticketsFrom(user: string, reply: unknown): readonly BuildTicket[
  */
 export function buildFrom(reply: unknown, file?: string): StoredBuild {
   const [id, fields, tickets, files] = parts(reply);
-  const [key = '', spec = '{}', state, order, created, started, ended, message, progress, digest, size, lost] =
-    texts(fields);
+  const [
+    key = '',
+    spec = '{}',
+    state,
+    order,
+    created,
+    started,
+    ended,
+    message,
+    progress,
+    digest,
+    size,
+    lost,
+  ] = texts(fields);
   return {
     id: String(id),
     key,
