@@ -1,16 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import {
-  isFinalBuild,
-  type BuildCaller,
-  type BuildRequest,
-  type BuildState,
-  type BuildTicket,
-  type BuildUsage,
-  type BuiltImage,
-  type PruneReport,
-} from '@sluice/shared/contracts';
+import { isFinalBuild, type PruneReport } from '@sluice/shared/contracts';
 import type { Clock } from '@sluice/shared/lifecycle';
-import type { DefinitionStore, RunLogChunk, RunLogs } from '@sluice/shared/stores';
+import type { BuildDesk, DefinitionStore, RunLogs } from '@sluice/shared/stores';
 import { createImages } from './app/images.ts';
 import { createRequestMetrics } from './app/metrics.ts';
 import { createRequests, type CatalogueEntry } from './app/requests.ts';
@@ -37,37 +28,7 @@ export interface BuildDeskDeps {
   readonly clock: Pick<Clock, 'now'>;
 }
 
-/** Where images are asked for; any process may have one. */
-export interface BuildDesk {
-  start(caller: BuildCaller, request: BuildRequest): Promise<BuildTicket>;
-  ensure(
-    caller: BuildCaller,
-    request: { readonly builder: string; readonly file: string; readonly retry: boolean },
-  ): Promise<BuildTicket>;
-  builders(): readonly { readonly id: string; readonly kind: string }[];
-  get(caller: BuildCaller, id: string): Promise<BuildTicket | undefined>;
-  list(
-    caller: BuildCaller,
-    page: {
-      readonly limit: number;
-      readonly after?: string | undefined;
-      readonly state?: BuildState | undefined;
-    },
-  ): Promise<{ readonly tickets: readonly BuildTicket[]; readonly next?: string }>;
-  cancel(caller: BuildCaller, id: string): Promise<BuildTicket | undefined>;
-  log(
-    ticket: BuildTicket,
-    query: { readonly offset: number; readonly limit: number },
-  ): Promise<RunLogChunk | undefined>;
-  cleanup(caller: BuildCaller, maxAgeMs: number): Promise<number>;
-  images(caller: BuildCaller): Promise<readonly BuiltImage[]>;
-  image(caller: BuildCaller, tag: string): Promise<BuiltImage | undefined>;
-  deleteImage(caller: BuildCaller, tag: string, force: boolean): Promise<void>;
-  usage(caller: BuildCaller): Promise<BuildUsage>;
-  prune(options: { readonly dryRun: boolean }): Promise<PruneReport>;
-}
-
-/** @throws nothing by itself; see `BuildDesk` of the api for what its methods reject with */
+/** @throws nothing by itself; see `BuildDesk` for what its methods reject with */
 export function createBuildDesk(deps: BuildDeskDeps): BuildDesk {
   const { store, logs, clock, limits } = deps;
   const metrics = createRequestMetrics(deps.metrics);

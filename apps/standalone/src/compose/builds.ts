@@ -14,7 +14,6 @@ import {
   registryCommandsOf,
   requestRules,
   retentionPolicyOf,
-  type BuildDesk,
   type BuildDeskValues,
   type BuilderValues,
   type BuildQueue,
@@ -50,7 +49,7 @@ import type { Bus } from '@sluice/shared/bus';
 import type { Look } from '@sluice/shared/checks';
 import type { PruneReport } from '@sluice/shared/contracts';
 import type { Clock, Component } from '@sluice/shared/lifecycle';
-import type { DefinitionStore, RunLogs } from '@sluice/shared/stores';
+import type { BuildDesk, DefinitionStore, RunLogs } from '@sluice/shared/stores';
 import type { Logger, Registry, Tracer } from '@sluice/shared/telemetry';
 
 export interface BuildsDeps {

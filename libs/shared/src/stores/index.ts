@@ -1,3 +1,4 @@
+export * from './build-desk.ts';
 export * from './definition-store.ts';
 export * from './leases.ts';
 export * from './object-key.ts';

@@ -1,7 +1,8 @@
 import { AppError } from '@sluice/shared/errors';
+import type { BuildDesk } from '@sluice/shared/stores';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { createAccountLogin } from '../app/account-login.ts';
-import type { Account, BuildDesk } from '../ports.ts';
+import type { Account } from '../ports.ts';
 import type { HttpContext } from './context.ts';
 import { challenge } from './access.ts';
 

@@ -1,7 +1,8 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { BuildCaller, BuildRequest, BuildTicket, BuiltImage } from '@sluice/shared/contracts';
+import type { BuildDesk } from '@sluice/shared/stores';
 import { AppError } from '@sluice/shared/errors';
-import type { Account, Accounts, BuildDesk } from '@sluice/api';
+import type { Account, Accounts } from '@sluice/api';
 
 /** A desk of the api's own port that keeps all in memory and builds nothing: tests say what becomes of tickets. */
 export interface MemoryDesk {

@@ -1,7 +1,7 @@
 import { isFinalBuild, type BuildCaller, type BuildTicket } from '@sluice/shared/contracts';
 import type { Clock } from '@sluice/shared/lifecycle';
+import type { BuildDesk } from '@sluice/shared/stores';
 import { buildEnd } from '../../domain/build-wire.ts';
-import type { BuildDesk } from '../../ports.ts';
 import { createBell } from './bell.ts';
 import { followLog } from './follow-log.ts';
 import type { Following } from './follow-runs.ts';
