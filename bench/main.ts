@@ -11,23 +11,6 @@ const usage = `Usage: npm run bench -- standalone|tracing [--repeat 5] [--runs 1
        npm run bench -- distributed [${partNames.join('|')}…] [--repeat 5] [--submits 10000] [--jobs 500] [--files 30] [--burst 1000] [--definitions 10,2000] [--calls 300] [--json FILE]
 `;
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    repeat: { type: 'string', default: '5' },
-    runs: { type: 'string', default: '1000' },
-    submits: { type: 'string', default: '10000' },
-    finished: { type: 'string', default: '100000' },
-    concurrency: { type: 'string', default: '8' },
-    calls: { type: 'string', default: '300' },
-    jobs: { type: 'string', default: '500' },
-    files: { type: 'string', default: '30' },
-    burst: { type: 'string', default: '1000' },
-    definitions: { type: 'string', default: '10,2000' },
-    json: { type: 'string' },
-  },
-});
-
 type Options = BenchOptions & CallsBenchOptions & DistributedBenchOptions;
 
 const programs: Readonly<Record<string, (options: Options) => Promise<void>>> = {
@@ -37,26 +20,70 @@ const programs: Readonly<Record<string, (options: Options) => Promise<void>>> = 
   distributed: benchDistributed,
   builder: benchBuilder,
 };
-const [name = '', ...parts] = positionals;
-const program = programs[name];
-if (program === undefined || parts.some((part) => !partNames.includes(part))) {
-  process.stderr.write(usage);
-  process.exitCode = 2;
-} else {
-  const [few = 10, many = 2000] = values.definitions.split(',').map(Number);
-  await program({
-    repeat: Number(values.repeat),
-    runs: Number(values.runs),
-    submits: Number(values.submits),
-    finished: Number(values.finished),
-    concurrency: Number(values.concurrency),
-    calls: Number(values.calls),
-    jobs: Number(values.jobs),
-    files: Number(values.files),
-    burst: Number(values.burst),
-    definitions: [few, many],
-    parts: parts.length === 0 ? partNames : parts,
-    json: values.json,
-    write: (text) => process.stdout.write(text),
-  });
+
+interface Wanted {
+  readonly program: (options: Options) => Promise<void>;
+  readonly options: Options;
 }
+
+/** @throws Error with a sentence for what cannot be meant */
+function wantedOf(args: readonly string[]): Wanted {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      repeat: { type: 'string', default: '5' },
+      runs: { type: 'string', default: '1000' },
+      submits: { type: 'string', default: '10000' },
+      finished: { type: 'string', default: '100000' },
+      concurrency: { type: 'string', default: '8' },
+      calls: { type: 'string', default: '300' },
+      jobs: { type: 'string', default: '500' },
+      files: { type: 'string', default: '30' },
+      burst: { type: 'string', default: '1000' },
+      definitions: { type: 'string', default: '10,2000' },
+      json: { type: 'string' },
+    },
+  });
+  const [name = '', ...parts] = positionals;
+  const program = programs[name];
+  if (program === undefined) throw new Error(name === '' ? 'Say what to measure.' : `No bench "${name}".`);
+  const unknown = parts.find((part) => !partNames.includes(part));
+  if (unknown !== undefined) throw new Error(`No part "${unknown}".`);
+  const { json, definitions, ...counts } = values;
+  const [few = '', many = '', ...others] = definitions.split(',');
+  if (others.length > 0) throw new Error('--definitions takes two numbers: few,many.');
+  const count = (option: keyof typeof counts): number => countOf(option, counts[option]);
+  return {
+    program,
+    options: {
+      repeat: count('repeat'),
+      runs: count('runs'),
+      submits: count('submits'),
+      finished: count('finished'),
+      concurrency: count('concurrency'),
+      calls: count('calls'),
+      jobs: count('jobs'),
+      files: count('files'),
+      burst: count('burst'),
+      definitions: [countOf('definitions', few), countOf('definitions', many)],
+      parts: parts.length === 0 ? partNames : parts,
+      json,
+      write: (text) => process.stdout.write(text),
+    },
+  };
+}
+
+function countOf(option: string, text: string): number {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  throw new Error(`--${option} takes a whole number from 1 on, not "${text}".`);
+}
+
+let wanted: Wanted | undefined;
+try {
+  wanted = wantedOf(process.argv.slice(2));
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${usage}`);
+  process.exitCode = 2;
+}
+await wanted?.program(wanted.options);
