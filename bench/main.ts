@@ -53,14 +53,15 @@ function wantedOf(args: readonly string[]): Wanted {
   const { json, definitions, ...counts } = values;
   const [few = '', many = '', ...others] = definitions.split(',');
   if (others.length > 0) throw new Error('--definitions takes two numbers: few,many.');
-  const count = (option: keyof typeof counts): number => countOf(option, counts[option]);
+  const count = (option: keyof typeof counts, least?: number): number =>
+    countOf(option, counts[option], least);
   return {
     program,
     options: {
       repeat: count('repeat'),
       runs: count('runs'),
       submits: count('submits'),
-      finished: count('finished'),
+      finished: count('finished', 0),
       concurrency: count('concurrency'),
       calls: count('calls'),
       jobs: count('jobs'),
@@ -74,9 +75,9 @@ function wantedOf(args: readonly string[]): Wanted {
   };
 }
 
-function countOf(option: string, text: string): number {
-  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
-  throw new Error(`--${option} takes a whole number from 1 on, not "${text}".`);
+function countOf(option: string, text: string, least = 1): number {
+  if (/^\d{1,9}$/.test(text) && Number(text) >= least) return Number(text);
+  throw new Error(`--${option} takes a whole number from ${least} on, not "${text}".`);
 }
 
 let wanted: Wanted | undefined;

@@ -13,8 +13,15 @@ test.each([
   expect(done.stdout).toMatch(line);
 });
 
-test('an unknown name is answered with the usage', async () => {
-  const done = await run(process.execPath, [join(root, 'bench/main.ts'), 'everything']);
+test.each([
+  [['everything'], 'No bench "everything".'],
+  [['distributed', 'everything'], 'No part "everything".'],
+  [['calls', '--calls', 'many'], '--calls takes a whole number from 1 on, not "many".'],
+  [['distributed', '--definitions', '10'], '--definitions takes a whole number from 1 on, not "".'],
+  [['--rounds', '5'], "Unknown option '--rounds'."],
+] as const)('%s is answered with what is wrong and the usage', async (args, sentence) => {
+  const done = await run(process.execPath, [join(root, 'bench/main.ts'), ...args]);
   expect(done.code).toBe(2);
+  expect(done.stderr).toContain(sentence);
   expect(done.stderr).toContain('Usage: npm run bench');
 });
