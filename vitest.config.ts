@@ -1,4 +1,18 @@
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
+
+/** Files that take minutes. Nothing else tells so on a fresh checkout, and one that begins last keeps all others waiting. */
+const long =
+  /distributed-(?:kill|faults|suites|inside)|compose|chart|kube-(?:executor|runners)|clean-up-killed|recipes/;
+
+class LongFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(files);
+    const isLong = ({ moduleId }: TestSpecification): boolean =>
+      moduleId.endsWith('.real.test.ts') && long.test(moduleId);
+    return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))];
+  }
+}
 
 const shared = {
   pool: 'forks' as const,
@@ -12,6 +26,7 @@ export default defineConfig({
   test: {
     // Most tests wait for processes and disks: one worker more than there are cores keeps both busy.
     maxWorkers: 3,
+    sequence: { sequencer: LongFirst },
     projects: [
       {
         test: {

@@ -67,7 +67,7 @@ function wantedOf(args: readonly string[]): Wanted {
       jobs: count('jobs'),
       files: count('files'),
       burst: count('burst'),
-      definitions: [countOf('definitions', few), countOf('definitions', many)],
+      definitions: [countOf('definitions', few, 0), countOf('definitions', many, 0)],
       parts: parts.length === 0 ? partNames : parts,
       json,
       write: (text) => process.stdout.write(text),

@@ -17,7 +17,7 @@ test.each([
   [['everything'], 'No bench "everything".'],
   [['distributed', 'everything'], 'No part "everything".'],
   [['calls', '--calls', 'many'], '--calls takes a whole number from 1 on, not "many".'],
-  [['distributed', '--definitions', '10'], '--definitions takes a whole number from 1 on, not "".'],
+  [['distributed', '--definitions', '10'], '--definitions takes a whole number from 0 on, not "".'],
   [['--rounds', '5'], "Unknown option '--rounds'."],
 ] as const)('%s is answered with what is wrong and the usage', async (args, sentence) => {
   const done = await run(process.execPath, [join(root, 'bench/main.ts'), ...args]);

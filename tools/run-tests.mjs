@@ -22,8 +22,6 @@ const vitest = spawn(
     '--reporter=default',
     '--reporter=json',
     `--outputFile.json=${report}`,
-    // Each of these files has servers, processes and pods of its own at work.
-    ...(real ? ['--maxWorkers=2'] : []),
     ...passedOn,
   ],
   { cwd: root, stdio: 'inherit' },

@@ -178,7 +178,7 @@ async function serve(state: State, request: IncomingMessage, response: ServerRes
   answer.on('error', () => response.destroy());
   if (fault === 'cut') cutLine(answer, response);
   else answer.pipe(response);
-  if (fault === 'short' || fault === 'cut') endSoon(response, fault);
+  if (fault === 'short' || fault === 'cut') endSoon(answer, response, fault);
 }
 
 function without(headers: IncomingHttpHeaders, ...names: readonly string[]): OutgoingHttpHeaders {
@@ -208,8 +208,10 @@ function cutLine(answer: IncomingMessage, response: ServerResponse): void {
 }
 
 /** A watch without anything to tell lasts for ever. */
-function endSoon(response: ServerResponse, fault: 'short' | 'cut'): void {
+function endSoon(answer: IncomingMessage, response: ServerResponse, fault: 'short' | 'cut'): void {
   const timer = setTimeout(() => {
+    // What comes after the end has nowhere to go.
+    answer.unpipe(response);
     if (fault === 'short') response.end();
     else response.destroy();
   }, 1500);

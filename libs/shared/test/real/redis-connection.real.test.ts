@@ -47,7 +47,7 @@ describe('a connection', () => {
     for (let index = 0; index < 50; index += 1) {
       await expect(redis.check()).rejects.toMatchObject({ code: 'unavailable', retry: 'later' });
     }
-    expect(performance.now() - started).toBeLessThan(1000);
+    expect(performance.now() - started).toBeLessThan(10_000);
     await eventually('it says why', async () =>
       redis.check().catch((error: unknown) => messageOf(error).includes('connect ECONNREFUSED')),
     );
