@@ -3,7 +3,15 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createService, runsOf } from './support/service.ts';
-import { removeFolder, root, startServer, tempFolder, type Server } from './support/server.ts';
+import {
+  cleanEnv,
+  noBuilder,
+  removeFolder,
+  root,
+  startServer,
+  tempFolder,
+  type Server,
+} from './support/server.ts';
 import { waitFor } from './support/wait.ts';
 
 let data: string;
@@ -86,7 +94,7 @@ test('SIGTERM to "npm start" reaches the server behind it', async () => {
   await server.stop();
   const npm = spawn('npm', ['start'], {
     cwd: root,
-    env: { ...process.env, SLUICE_DATA: data, OSCAR_SERVICE_PORT: '0' },
+    env: cleanEnv({ ...noBuilder, SLUICE_DATA: data, OSCAR_SERVICE_PORT: '0' }),
     stdio: 'ignore',
   });
   const pid = await waitFor('the server', async () => {

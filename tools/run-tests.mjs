@@ -22,6 +22,8 @@ const vitest = spawn(
     '--reporter=default',
     '--reporter=json',
     `--outputFile.json=${report}`,
+    // Each of these files has servers, processes and pods of its own at work; with three at a time some wait longer than they allow for.
+    ...(real ? ['--maxWorkers=2'] : []),
     ...passedOn,
   ],
   { cwd: root, stdio: 'inherit' },
