@@ -20,6 +20,8 @@ export function s3Client({ endpoint, session_token, ...keys }: S3Keys): Client {
     endPoint: url.hostname,
     port: Number(url.port),
     useSSL: url.protocol === 'https:',
+    // Else the client asks for it first, which keys of a pod may not.
+    region: 'us-east-1',
     accessKey: keys.access_key,
     secretKey: keys.secret_key,
     ...(session_token === undefined ? {} : { sessionToken: session_token }),

@@ -130,11 +130,19 @@ describe('a run in a pod', () => {
         const line = readFileSync('/proc/' + pid + '/cmdline', 'latin1');
         if (/^node.--disable/.test(line)) process.kill(Number(pid), 'SIGKILL');
       }`;
-    await kubectl([...inside, 'supervisor', '--', 'node', '-e', kill]).catch(() => '');
+    let killedAt = -Infinity;
     await eventually(
       'the second supervisor',
-      async () => ((await podStatus(namespace, run.runId)).initContainerStatuses?.[0]?.restartCount ?? 0) > 0,
-      60_000,
+      async () => {
+        const { initContainerStatuses = [] } = await podStatus(namespace, run.runId);
+        if ((initContainerStatuses[0]?.restartCount ?? 0) > 0) return true;
+        if (performance.now() - killedAt < 15_000) return false;
+        // Its own connection ends with it; one that was never made looks the same.
+        await kubectl([...inside, 'supervisor', '--', 'node', '-e', kill]).catch(() => '');
+        killedAt = performance.now();
+        return false;
+      },
+      120_000,
     );
     await kubectl([...inside, 'script', '--', 'touch', '/tmp/go']);
     expect((await podEnd(namespace, run.runId)).phase).toBe('Succeeded');
