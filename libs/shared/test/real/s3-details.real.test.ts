@@ -131,7 +131,7 @@ test('a stream of events that is given up ends at once, also while the server ho
   const listening = store.listen(handlers);
   given.abort();
   // Else it would not end at all.
-  await listening;
+  await expect(listening).resolves.toBeUndefined();
 });
 
 test('a bucket with versions has one state for each key, and goes with all of them', async () => {
