@@ -7,6 +7,7 @@ import {
 } from '@sluice/shared/contracts';
 import { AppError, isAppError } from '@sluice/shared/errors';
 import type { Clock } from '@sluice/shared/lifecycle';
+import type { BuildDesk } from '@sluice/shared/stores';
 import type { CollectionState, ImageUses } from '../clean-up-ports.ts';
 import { buildKey, contentTag, ensureId, sha256Hex } from '../domain/build-key.ts';
 import { recipes } from '../domain/recipes/index.ts';
@@ -52,14 +53,7 @@ export interface RequestsDeps {
   readonly collection: Pick<CollectionState, 'underWay'>;
 }
 
-export interface Requests {
-  start(caller: BuildCaller, request: BuildRequest): Promise<BuildTicket>;
-  ensure(
-    caller: BuildCaller,
-    request: { readonly builder: string; readonly file: string; readonly retry: boolean },
-  ): Promise<BuildTicket>;
-  cancel(caller: BuildCaller, id: string): Promise<BuildTicket | undefined>;
-}
+export type Requests = Pick<BuildDesk, 'start' | 'ensure' | 'cancel'>;
 
 const answers = { created: 'built', joined: 'joined', known: 'joined', full: 'refused' } as const;
 /** Seconds after which a request that found the queue full may come again: builds take about this long. */
